@@ -1,0 +1,51 @@
+// Package pipeline holds the orders in which pipeline stages run the forward
+// and backward passes of microbatches, as pure functions of sizes.
+package pipeline
+
+// Phase is the kind of a pass.
+type Phase uint8
+
+// Phases. B is the fused backward; I and W are its halves (gradient for
+// inputs, gradient for weights).
+const (
+	F Phase = iota
+	B
+	I
+	W
+)
+
+// String is the phase's letter in PyTorch's pipeline grammar.
+func (p Phase) String() string { return string("FBIW"[p]) }
+
+// Slot is one pass of one stage over one microbatch (or slice of it).
+type Slot struct {
+	Phase      Phase
+	Stage      int32 // global stage, 0..Stages*Virtual-1
+	Microbatch int32
+	Slice      int32
+}
+
+// Shape is the size of a pipeline.
+type Shape struct {
+	Devices      int // p, ranks of the pipeline
+	Virtual      int // v, model chunks per device
+	Microbatches int // m
+	Slices       int // n, slices per microbatch; 0 counts as 1
+	// Group is Megatron's microbatch_group_size_per_vp_stage (interleaved
+	// schedules); 0 means the schedule's default.
+	Group int
+}
+
+// Schedule is an order of passes.
+type Schedule interface {
+	// Name is the schedule's name in scenarios ("1f1b").
+	Name() string
+	// Describe is one line for `sim list schedules`, with the source.
+	Describe() string
+	// Check returns what is wrong with the shape for this schedule, or nil.
+	Check(Shape) error
+	// Device returns the device that holds a global stage.
+	Device(Shape, int) int
+	// Order gives each device's passes in the order they run.
+	Order(Shape) ([][]Slot, error)
+}

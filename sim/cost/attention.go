@@ -1,0 +1,4 @@
+package cost
+
+// AttentionModel holds the fitted parameters of its family.
+type AttentionModel struct{}

@@ -1,0 +1,4 @@
+package cost
+
+// CollectiveModel holds the fitted parameters of its family.
+type CollectiveModel struct{}

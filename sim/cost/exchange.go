@@ -1,0 +1,4 @@
+package cost
+
+// ExchangeModel holds the fitted parameters of its family.
+type ExchangeModel struct{}

@@ -1,0 +1,4 @@
+package cost
+
+// GEMMModel holds the fitted parameters of its family.
+type GEMMModel struct{}

@@ -1,0 +1,4 @@
+package cost
+
+// GroupedModel holds the fitted parameters of its family.
+type GroupedModel struct{}

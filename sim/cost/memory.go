@@ -1,0 +1,4 @@
+package cost
+
+// MemoryModel holds the fitted parameters of its family.
+type MemoryModel struct{}

@@ -1,0 +1,4 @@
+package cost
+
+// MoEModel holds the fitted parameters of its family.
+type MoEModel struct{}
