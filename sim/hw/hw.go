@@ -22,14 +22,16 @@ type GPU struct {
 	// BaseProfile is the GPU whose fitted profile prices this one, scaled by
 	// peak ratios; "" where it has its own.
 	BaseProfile string
-	Source      string
+	// Source says where each figure is from, and which are assumed.
+	Source string
 }
 
 // Node is a server or a rack tray with its links.
 type Node struct {
 	Name         string // "dgx-h100"
 	Title        string
-	GPU          string
+	Aliases      []string
+	GPU          string // name of the GPU, as LookupGPU knows it
 	GPUsPerNode  int
 	NVLinkDomain int     // GPUs that NVLink joins: 8 in a DGX, 72 in a GB200 NVL72
 	NICGBps      float64 // per GPU and direction, 1e9 B/s

@@ -1,0 +1,14 @@
+package hw
+
+func init() {
+	registerNode(Node{
+		Name:         "dgx-h100",
+		Aliases:      []string{"hgx-h100"},
+		Title:        "NVIDIA DGX H100: 8 x H100, 8 x 400 Gb/s InfiniBand",
+		GPU:          "h100",
+		GPUsPerNode:  8,
+		NVLinkDomain: 8,
+		NICGBps:      50,
+		Source:       "NVIDIA DGX H100 data sheet: 8 ConnectX-7 ports of 400 Gb/s for compute",
+	})
+}
