@@ -18,12 +18,16 @@ type Model struct {
 
 	Gated     bool   // SwiGLU (three matrices) or not (two)
 	Norm      string // "rms" or "layer"
-	Bias      bool   // biases on all linears
+	PlainNorm bool   // layer norms have no bias (MPT's no_bias)
+	Bias      bool   // biases on all linears, router included
 	QKVBias   bool
 	QKNorm    bool
 	Tied      bool  // output layer shares the embedding
 	Positions int64 // learned position embeddings; 0 with RoPE or ALiBi
-	MTP       int64 // multi-token-prediction layers, not counted in Layers
+	// MTP is the number of multi-token-prediction modules, not counted in
+	// Layers. The catalogue leaves it 0, as published totals do ("671B"); a
+	// scenario that trains with the MTP loss sets it.
+	MTP int64
 }
 
 // Attention is grouped-query attention, or MLA where KVLoRA > 0.
@@ -35,6 +39,8 @@ type Attention struct {
 	// Window > 0: layers where WindowLayer(i) holds see that many keys only.
 	Window      int64
 	WindowEvery int64 // 2: every second layer from layer 0 is windowed
+	GlobalEvery int64 // 4: every fourth layer (3, 7, …) sees all, the others are windowed; instead of WindowEvery
+	Sinks       bool  // a learned attention sink per head (gpt-oss)
 }
 
 // MLA reports whether the attention is multi-head latent.
@@ -47,8 +53,8 @@ type MoE struct {
 	SharedFFN     int64 // inner width of all shared experts together; 0 for none
 	FirstDense    int64 // leading dense layers
 	Every         int64 // 1 (or 0): every layer after those; 2: every second (layers 1, 3, …)
-	RouterBias    bool  // expert bias buffers of loss-free balancing
-	Latent        int64 // width of latent experts; 0 for none
+	RouterBias    bool  // expert bias buffers of loss-free balancing (arXiv:2408.15664)
+	Latent        int64 // width that tokens are projected to before routed experts; 0 for none
 }
 
 // IsMoE reports whether layer i (from 0) is a mixture of experts.
@@ -62,10 +68,39 @@ func (m *Model) IsMoE(i int64) bool {
 	return true
 }
 
+// MoELayers is the number of layers that are a mixture of experts.
+func (m *Model) MoELayers() int64 {
+	n := int64(0)
+	for i := range m.Layers {
+		if m.IsMoE(i) {
+			n++
+		}
+	}
+	return n
+}
+
 // Window is the number of keys that layer i's attention sees; 0 is all.
 func (m *Model) Window(i int64) int64 {
-	if a := m.Attn; a.Window > 0 && (a.WindowEvery <= 1 || i%a.WindowEvery == 0) {
-		return a.Window
+	a := m.Attn
+	switch {
+	case a.Window <= 0:
+		return 0
+	case a.GlobalEvery > 0:
+		if (i+1)%a.GlobalEvery == 0 {
+			return 0
+		}
+	case a.WindowEvery > 1 && i%a.WindowEvery != 0:
+		return 0
 	}
-	return 0
+	return a.Window
+}
+
+// Clone is a copy that shares nothing with m.
+func (m *Model) Clone() *Model {
+	c := *m
+	if m.MoE != nil {
+		moe := *m.MoE
+		c.MoE = &moe
+	}
+	return &c
 }

@@ -46,6 +46,7 @@ type Training struct {
 	SequenceLength int64
 	GlobalBatch    int64 // sequences
 	MicroBatch     int64 // sequences
+	Microbatches   int64 // per pipeline and step: GlobalBatch / (MicroBatch x DP)
 	Precision      Precision
 	Optimizer      string // adam, sgd, none
 	Recompute      Recompute
@@ -81,7 +82,8 @@ type Recompute struct {
 // Parallel is who holds what.
 type Parallel struct {
 	TP, CP, PP, VP, EP, ETP, DP int64
-	SP                          bool // sequence parallelism within TP
+	EDP                         int64 // expert data parallelism: DP x CP x TP / (EP x ETP)
+	SP                          bool  // sequence parallelism within TP
 	// ZeRO stage 0-3: 1 is Megatron's distributed optimizer, 3 is FSDP.
 	ZeRO int64
 	// Shard is the hybrid sharding group of ZeRO (HSDP), in ranks; DP x CP if whole.

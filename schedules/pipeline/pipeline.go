@@ -1,6 +1,12 @@
 // Package pipeline holds the orders in which pipeline stages run the forward
 // and backward passes of microbatches, as pure functions of sizes.
+//
+// A schedule is one file that implements [Schedule] and calls register from
+// init; the conformance test then holds it to the invariants of every schedule
+// and to the reference vectors of its name.
 package pipeline
+
+import "fmt"
 
 // Phase is the kind of a pass.
 type Phase uint8
@@ -15,12 +21,17 @@ const (
 )
 
 // String is the phase's letter in PyTorch's pipeline grammar.
-func (p Phase) String() string { return string("FBIW"[p]) }
+func (p Phase) String() string {
+	if p > W {
+		return fmt.Sprintf("Phase(%d)", uint8(p))
+	}
+	return "FBIW"[p : p+1]
+}
 
 // Slot is one pass of one stage over one microbatch (or slice of it).
 type Slot struct {
 	Phase      Phase
-	Stage      int32 // global stage, 0..Stages*Virtual-1
+	Stage      int32 // global stage, 0..Devices*Virtual-1
 	Microbatch int32
 	Slice      int32
 }
@@ -46,6 +57,6 @@ type Schedule interface {
 	Check(Shape) error
 	// Device returns the device that holds a global stage.
 	Device(Shape, int) int
-	// Order gives each device's passes in the order they run.
+	// Order gives each device's passes in the order they run, or Check's error.
 	Order(Shape) ([][]Slot, error)
 }

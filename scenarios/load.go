@@ -1,0 +1,126 @@
+package scenarios
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// setFile stands for the file of an override.
+const setFile = "--set"
+
+// maxSize bounds a scenario's text.
+const maxSize = 1 << 20
+
+// Load reads a scenario from a file, or from the catalogue if the path is one
+// of Names and no such file exists. sets are overrides "path.to.key=value";
+// they win over the file. Every problem with the content is an *Error; up to
+// ten are joined.
+func Load(path string, sets []string) (*Resolved, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if data, ok := builtin(path); ok {
+			return Parse(path+".toml", data, sets, nil)
+		}
+		e := &Error{File: path, Msg: "no such file", Nearest: nearest(path, Names())}
+		if e.Nearest == "" {
+			e.Allowed = "a file, or a scenario of `sim list scenarios`"
+		}
+		return nil, e
+	}
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Dir(path)
+	return Parse(path, data, sets, func(name string) ([]byte, error) {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		return os.ReadFile(name)
+	})
+}
+
+// Parse reads a scenario from text. name stands for the file in errors and
+// origins; read opens model.config (nil: there are no files).
+func Parse(name string, data []byte, sets []string, read func(string) ([]byte, error)) (*Resolved, error) {
+	r := &resolver{file: name, read: read, given: map[string]*given{}, sections: map[string]place{}}
+	if len(data) > maxSize {
+		return nil, &Error{File: name, Msg: "the text is too long", Allowed: "up to 1 MiB"}
+	}
+	var tree map[string]any
+	if _, err := toml.Decode(string(data), &tree); err != nil {
+		return nil, syntaxError(name, err)
+	}
+	where := locate(string(data))
+	r.sections = where.key
+	r.flatten(tree, "", where)
+	for _, set := range sets {
+		r.set(set)
+	}
+	r.s.Name = strings.TrimSuffix(filepath.Base(name), ".toml")
+	return r.resolve()
+}
+
+// syntaxError is the parser's complaint in our form.
+func syntaxError(name string, err error) error {
+	var pe toml.ParseError
+	if !errors.As(err, &pe) {
+		return &Error{File: name, Msg: strings.TrimPrefix(err.Error(), "toml: ")}
+	}
+	e := &Error{File: name, Line: pe.Position.Line, Col: pe.Position.Col, Key: pe.LastKey, Msg: "not TOML: " + strings.TrimSuffix(pe.Message, ".")}
+	if e.Line == 0 {
+		e.Line, e.Col = max(pe.Line, 1), 1
+	}
+	return e
+}
+
+// flatten walks the parsed tables in the order of the text and takes each key.
+func (r *resolver) flatten(tree map[string]any, path string, where located) {
+	for _, k := range where.order(tree, path) {
+		key := joinKey(path, k)
+		g := r.givenAt(tree[k], key, where)
+		sub, isMap := tree[k].(map[string]any)
+		switch {
+		case key == "expect":
+			r.expect(g, where)
+		case !isTable(key):
+			r.accept(g, key)
+		case isMap:
+			r.flatten(sub, key, where)
+		default:
+			r.problems = append(r.problems, &Error{File: r.file, Line: g.place.line, Col: g.place.col, Key: key, Msg: "wrong type",
+				Found: show(g.raw), Allowed: "a table of " + strings.Join(keysIn(key), ", ")})
+		}
+	}
+}
+
+// givenAt is a value of the file; one without a place of its own (a table)
+// stands at its key.
+func (r *resolver) givenAt(raw any, key string, where located) *given {
+	g := &given{raw: raw, file: r.file, key: where.key[key], place: where.value[key]}
+	if g.place.line == 0 {
+		g.place = g.key
+	}
+	return g
+}
+
+// set takes an override. The value is TOML; what is not TOML is a text, so that
+// names need no quotes.
+func (r *resolver) set(text string) {
+	key, value, ok := strings.Cut(text, "=")
+	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+	if !ok || key == "" {
+		r.problems = append(r.problems, &Error{File: setFile, Msg: "not an override", Found: show(text), Allowed: "path.to.key=value"})
+		return
+	}
+	var raw any = value
+	var tree map[string]any
+	if _, err := toml.Decode("v = "+value, &tree); err == nil && len(tree) == 1 {
+		raw = tree["v"]
+	}
+	r.accept(&given{raw: raw, file: setFile}, key)
+}

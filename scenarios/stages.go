@@ -1,0 +1,74 @@
+package scenarios
+
+import "fmt"
+
+// stages divides the layers among the pp x vp stages.
+func (r *resolver) stages() {
+	p, layers := &r.s.Parallel, r.s.Model.Layers
+	n, _ := product(p.PP, p.VP)
+	if r.wrote("parallel.layers_per_stage") {
+		sum := int64(0)
+		for _, l := range p.LayersPerStage {
+			sum += l
+		}
+		if sum != layers {
+			r.fail([]string{"parallel.layers_per_stage"}, "does not sum to the model's layers", fmt.Sprintf("a sum of %d", sum), fmt.Sprintf("a sum of %d", layers))
+		}
+		if r.s.Schedule.AccountEmbedding {
+			r.fail([]string{"schedule.account_embedding"}, "layers_per_stage is given already", "true", "one of them")
+		}
+		r.settle("schedule.account_embedding", false, "derived: layers_per_stage")
+		return
+	}
+	if n == 0 || n > layers+2 {
+		r.fail([]string{"parallel.vp", "parallel.pp"}, "more stages than layers", fmt.Sprintf("pp %d, vp %d", p.PP, p.VP), fmt.Sprintf("pp x vp up to model.layers (%d)", layers))
+		return
+	}
+	if p.PP > 1 && layers%n != 0 && (layers+2)%n == 0 {
+		r.settle("schedule.account_embedding", true, "derived: pp x vp divides layers + 2, not layers")
+	}
+	r.settle("schedule.account_embedding", false, "default")
+	split := divide(layers, n, r.s.Schedule.AccountEmbedding)
+	if split == nil {
+		r.fail([]string{"parallel.vp", "parallel.pp"}, "more stages than layers", fmt.Sprintf("pp %d, vp %d", p.PP, p.VP), fmt.Sprintf("pp x vp up to model.layers (%d)", layers))
+		return
+	}
+	how := "derived: layers / (pp x vp)"
+	switch {
+	case r.s.Schedule.AccountEmbedding:
+		how = "derived: (layers + 2) / (pp x vp), less 1 at both ends"
+	case layers%n != 0:
+		how = "derived: layers / (pp x vp), the rest in the middle"
+	}
+	r.settle("parallel.layers_per_stage", split, how)
+}
+
+// divide splits layers among n stages as evenly as possible; the remainder goes
+// to the middle stages, so that the ends, which also hold the embedding and the
+// loss, have fewer. With account these two count as a layer each, as Megatron's
+// get_num_layers_to_build does. nil if a stage would hold nothing at all.
+func divide(layers, n int64, account bool) []int64 {
+	total := layers
+	if account {
+		total += 2
+	}
+	base, rest := total/n, total%n
+	if base == 0 {
+		return nil
+	}
+	out := make([]int64, n)
+	for i := range out {
+		out[i] = base
+	}
+	for i := range rest {
+		out[(n-rest)/2+i]++
+	}
+	if account {
+		out[0]--
+		out[n-1]--
+	}
+	if out[0] < 0 || out[n-1] < 0 {
+		return nil
+	}
+	return out
+}
