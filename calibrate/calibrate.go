@@ -12,6 +12,7 @@ type Sample struct {
 	Kernel cost.Kernel
 	DType  string  // as reported by evaluate: bf16, fp8, fp8_block, nvfp4, half, int8 …
 	Micros float64 // measured, microseconds; the median where there were several collections
+	Best   float64 // the fastest collection, microseconds; 0 if not known
 	Spread float64 // max over min of the collections; 0 if there was one
 	Table  string  // file name
 	Line   int     // 1-based line in Table

@@ -64,10 +64,10 @@ const (
 
 // Activations lists what layer i keeps for its backward pass when nothing is
 // recomputed: fused attention, RoPE, no dropout, 16-bit, as Transformer Engine
-// does. Experts are counted over all EP ranks at balanced routing; with a load
-// factor of max/mean imbalance the parts with SplitDispatch and of the experts
-// grow by it. Derived tensor by tensor as in arXiv:2205.05198, section 4.1.
-// Layers that are fully recomputed keep FullRecomputeBytes instead.
+// does; derived tensor by tensor as in arXiv:2205.05198, section 4.1. Experts'
+// parts (permuted_in to expert_out) are of balanced routing: under imbalance
+// they grow by max over mean load. A fully recomputed layer keeps
+// FullRecomputeBytes instead.
 func (m *Model) Activations(i int64) []ActPart {
 	parts := m.attnActivations()
 	if m.IsMoE(i) {

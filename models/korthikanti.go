@@ -21,21 +21,21 @@ func (k Korthikanti) CoreAttnRatio() float64 {
 // mode is one of table 2's rows: no_parallel, tp, tp_sp, tp_selective,
 // tp_sp_selective, full.
 func (k Korthikanti) LayerBytes(mode string) (float64, error) {
-	sbh := float64(k.Seq) * float64(k.MicroBatch) * float64(k.Hidden)
-	t, core := float64(k.TP), k.CoreAttnRatio()
+	sb, t := float64(k.Seq)*float64(k.MicroBatch), float64(k.TP)
+	sbh, core := sb*float64(k.Hidden), 5*sb*float64(k.Heads)*float64(k.Seq)
 	switch mode {
 	case "no_parallel":
-		return sbh * (34 + core), nil
+		return 34*sbh + core, nil
 	case "tp":
-		return sbh * (10 + 24/t + core/t), nil
+		return 10*sbh + (24*sbh+core)/t, nil
 	case "tp_sp":
-		return sbh * (34 + core) / t, nil
+		return (34*sbh + core) / t, nil
 	case "tp_selective":
-		return sbh * (10 + 24/t), nil
+		return 10*sbh + 24*sbh/t, nil
 	case "tp_sp_selective":
-		return sbh * 34 / t, nil
+		return 34 * sbh / t, nil
 	case "full":
-		return sbh * 2, nil
+		return 2 * sbh, nil
 	}
 	return 0, fmt.Errorf("models: no activation mode is called %q; want no_parallel, tp, tp_sp, tp_selective, tp_sp_selective or full", mode)
 }

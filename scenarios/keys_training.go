@@ -118,6 +118,7 @@ var frameworkKeys = []*field{
 	{key: "framework.moe_imbalance", def: 1.0, min: 1, max: 1 << 16, doc: "Tokens of the most loaded expert rank over the mean; 1 is balanced.",
 		at: func(s *Scenario) any { return &s.Framework.MoEImbalance }},
 	flag("framework.deterministic_attention", "Attention's backward pass is deterministic.", func(f *Framework) *bool { return &f.DeterministicAttn }),
+	flag("framework.flash_attention_2", "Attention is FlashAttention-2, as PyTorch's SDPA picks it, instead of the GPU generation's own kernel.", func(f *Framework) *bool { return &f.FlashAttention2 }),
 	flag("framework.fp8_attention", "Attention runs in fp8.", func(f *Framework) *bool { return &f.FP8Attention }),
 	flag("framework.offload_optimizer", "Optimizer states live in host memory.", func(f *Framework) *bool { return &f.OffloadOptimizer }),
 }

@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 
@@ -34,7 +33,7 @@ func (r *resolver) machine() {
 		r.fail([]string{"cluster.node"}, "holds another GPU, "+node.GPU, show(c.Node), nodesOf(gpu.Name))
 		return
 	}
-	r.settle("cluster.profile", cmp.Or(gpu.BaseProfile, gpu.Name), from)
+	r.settle("cluster.profile", gpu.Name, from)
 	r.settle("cluster.override.nvlink_gbps", gpu.NVLinkGBps, from)
 	r.settle("cluster.override.hbm_gib", gpu.HBM.GiB(), from)
 	r.settle("cluster.override.hbm_gbps", gpu.HBMGBps, from)

@@ -84,6 +84,7 @@ var megatronRules = []rule{
 	bucketMegatron,
 	is("framework.moe_dispatcher", "alltoall"),
 	is("framework.deterministic_attention", false),
+	is("framework.flash_attention_2", false),
 	is("framework.fp8_attention", false),
 	is("framework.offload_optimizer", false),
 }
@@ -125,6 +126,7 @@ var presets = []preset{
 			is("parallel.cp_kind", "allgather"),
 			is("framework.overlap_cp", false),
 			is("framework.fused_kernels", false),
+			is("framework.flash_attention_2", true),
 			is("framework.bucket_mib", 0.0),
 		),
 	},
@@ -139,6 +141,7 @@ var presets = []preset{
 			is("parallel.sp", false),
 			is("parallel.etp", int64(1)),
 			is("framework.fused_kernels", false),
+			is("framework.flash_attention_2", true),
 			gradHalf,
 			is("framework.bucket_mib", 0.0),
 		),

@@ -127,6 +127,7 @@ type Framework struct {
 	MoEDispatcher     string     // alltoall, allgather, deepep, hybridep
 	MoEImbalance      float64    // tokens of the hottest rank over the mean; 1 is balanced
 	DeterministicAttn bool
+	FlashAttention2   bool // FlashAttention-2 on GPUs that have a faster kernel
 	FP8Attention      bool
 	OffloadOptimizer  bool
 }

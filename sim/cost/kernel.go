@@ -136,8 +136,12 @@ type Attention struct {
 	Window             int64
 	Causal, Backward   bool
 	Decode             bool // one query token against a KV cache
+	FA2                bool // FlashAttention-2, not the kernel made for the GPU's generation
+	Deterministic      bool // backward without atomic additions
 	DType              unit.DType
-	KVDType            unit.DType // "" is DType
+	// KVDType is the format of the KV cache that the kernel writes and reads. ""
+	// is DType without a cache, as in training.
+	KVDType unit.DType
 }
 
 // Family implements Kernel.
@@ -221,8 +225,14 @@ func (a Attention) String() string {
 	if a.Decode {
 		s += " decode=true"
 	}
+	if a.FA2 {
+		s += " fa2=true"
+	}
+	if a.Deterministic {
+		s += " deterministic=true"
+	}
 	s += " dtype=" + string(a.DType)
-	if a.KVDType != "" && a.KVDType != a.DType {
+	if a.KVDType != "" {
 		s += " kv_dtype=" + string(a.KVDType)
 	}
 	return s
@@ -238,6 +248,15 @@ type MoE struct {
 	TP, EP                int64
 	Distribution          string
 	DType                 unit.DType
+	Ungated               bool // two projections, without the gate
+}
+
+// projections of an expert: gate, up and down, or up and down.
+func (m MoE) projections() float64 {
+	if m.Ungated {
+		return 2
+	}
+	return 3
 }
 
 // Family implements Kernel.
@@ -245,7 +264,7 @@ func (m MoE) Family() Family { return FamMoE }
 
 // FLOPs implements Kernel (of the mean rank).
 func (m MoE) FLOPs() float64 {
-	return 6 * float64(m.Tokens*m.TopK) / float64(m.EP) * float64(m.Hidden) * float64(m.Inter) / float64(m.TP)
+	return 2 * m.projections() * float64(m.Tokens*m.TopK) / float64(m.EP) * float64(m.Hidden) * float64(m.Inter) / float64(m.TP)
 }
 
 // HBMBytes implements Kernel.
@@ -253,12 +272,16 @@ func (m MoE) HBMBytes() float64 {
 	rows := float64(m.Tokens*m.TopK) / float64(m.EP)
 	i := float64(m.Inter) / float64(m.TP)
 	hit := min(float64(m.Experts)/float64(m.EP), rows)
-	return hit*3*float64(m.Hidden)*i*m.DType.Bytes() + 2*rows*(4*float64(m.Hidden)+5*i)
+	return hit*m.projections()*float64(m.Hidden)*i*m.DType.Bytes() + 2*rows*(4*float64(m.Hidden)+(2*m.projections()-1)*i)
 }
 
 func (m MoE) String() string {
-	return fmt.Sprintf("moe tokens=%d hidden=%d inter=%d topk=%d experts=%d tp=%d ep=%d distribution=%s dtype=%s",
+	s := fmt.Sprintf("moe tokens=%d hidden=%d inter=%d topk=%d experts=%d tp=%d ep=%d distribution=%s dtype=%s",
 		m.Tokens, m.Hidden, m.Inter, m.TopK, m.Experts, m.TP, m.EP, m.Distribution, m.DType)
+	if m.Ungated {
+		s += " ungated=true"
+	}
+	return s
 }
 
 // Memory is a kernel bound by device memory. Op is its name (rmsnorm, swiglu,
@@ -316,9 +339,12 @@ type Collective struct {
 	NICGBps float64
 	// SMs that the communication kernel may use; 0 is the library's default.
 	SMs int64
-	// Graph: launched from a CUDA graph by a custom kernel (vLLM's one- and
-	// two-shot all-reduce) instead of NCCL.
+	// Custom names a kernel that is used instead of NCCL's: "vllm_graph" (vLLM's
+	// one- and two-shot all-reduce, launched from a CUDA graph), "vllm_eager".
 	Custom string
+	// Integer elements, which NVLink SHARP does not add and NCCL reduces at
+	// another rate than floats.
+	Integer bool
 }
 
 // Family implements Kernel.
@@ -350,6 +376,12 @@ func (c Collective) String() string {
 	}
 	if c.Custom != "" {
 		s += " custom=" + c.Custom
+	}
+	if c.Integer {
+		s += " integer=true"
+	}
+	if c.SMs > 0 {
+		s += fmt.Sprintf(" sms=%d", c.SMs)
 	}
 	return s
 }

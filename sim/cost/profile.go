@@ -1,7 +1,10 @@
 package cost
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"slices"
 
 	"orrery/sim/hw"
 	"orrery/sim/unit"
@@ -22,9 +25,9 @@ const (
 // Estimate is a price.
 type Estimate struct {
 	Time   unit.Time
-	RelErr float64 // half width of the 90 % interval, relative
+	RelErr float64 // half width of the 90 % interval, relative to Time
 	Source Source
-	Note   string // the rule, for Derived and Roofline; else empty
+	Note   string // the rule, for Derived, Published and Roofline; else empty
 }
 
 // Profile prices kernels on one GPU. It is a small versioned file: parameters
@@ -45,8 +48,12 @@ type Profile struct {
 	Collective *CollectiveModel             `json:"collective,omitempty"`
 	Exchange   *ExchangeModel               `json:"ep_alltoall,omitempty"`
 
-	hw *hw.GPU
+	hw   *hw.GPU
+	base *Profile // prices, by the deriving rule, what this profile has no fit for
 }
+
+// Version of the profile format that this program reads and writes.
+const Version = 1
 
 // Provenance is one table that a fit used.
 type Provenance struct {
@@ -56,6 +63,77 @@ type Provenance struct {
 	Rows    int    `json:"rows"`
 	SHA256  string `json:"sha256"`
 	FitDate string `json:"fit_date"`
+	// Noise says what the table tells of its own uncertainty; "" where nothing.
+	Noise string `json:"noise,omitempty"`
+}
+
+// NewProfile returns a profile of a GPU that has no fits yet and takes what it
+// lacks from base, which may be nil.
+func NewProfile(name string, g *hw.GPU, base *Profile) *Profile {
+	p := &Profile{Name: name, Version: Version, GPU: g.Name, hw: g}
+	p.DeriveFrom(base)
+	return p
+}
+
+// DeriveFrom makes base price what p has no fit for; nil makes that an error.
+func (p *Profile) DeriveFrom(base *Profile) {
+	p.base, p.DerivedFrom = base, ""
+	if base != nil {
+		p.DerivedFrom = base.Name
+	}
+}
+
+// ReadProfile parses a profile file. base gives the profile that the file says it
+// is derived from.
+func ReadProfile(data []byte, base func(name string) (*Profile, error)) (*Profile, error) {
+	p := &Profile{}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(p); err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	if p.Version != Version {
+		return nil, fmt.Errorf("profile %q: version %d, this program reads version %d", p.Name, p.Version, Version)
+	}
+	var err error
+	if p.hw, err = hw.LookupGPU(p.GPU); err != nil {
+		return nil, fmt.Errorf("profile %q: %w", p.Name, err)
+	}
+	if p.DerivedFrom != "" {
+		if p.base, err = base(p.DerivedFrom); err != nil {
+			return nil, fmt.Errorf("profile %q: %w", p.Name, err)
+		}
+	}
+	return p, nil
+}
+
+// Hardware is the GPU that the profile prices.
+func (p *Profile) Hardware() *hw.GPU { return p.hw }
+
+// Base is the profile that prices what this one has no fit for; nil without one.
+func (p *Profile) Base() *Profile { return p.base }
+
+// Families lists the families that have a fit of their own.
+func (p *Profile) Families() []Family {
+	var fs []Family
+	add := func(f Family, has bool) {
+		if has {
+			fs = append(fs, f)
+		}
+	}
+	a := p.Attention
+	add(FamGEMM, len(p.GEMM) > 0)
+	add(FamGroupedGEMM, len(p.Grouped) > 0)
+	add(FamAttention, a != nil && len(a.Causal) > 0)
+	add(FamEncoderAttn, a != nil && a.Encoder != nil)
+	add(FamDecodeAttn, a != nil && len(a.Decode) > 0)
+	add(FamMLA, a != nil && len(a.Latent) > 0)
+	add(FamMoE, len(p.MoE) > 0)
+	add(FamMemory, p.Memory != nil)
+	add(FamCollective, p.Collective != nil)
+	add(FamP2P, p.Collective != nil && slices.ContainsFunc(p.Provenance, func(v Provenance) bool { return v.Family == FamP2P }))
+	add(FamAllToAll, p.Exchange != nil)
+	return fs
 }
 
 // MissingError says that no profile can price a kernel, and what would help.

@@ -1,0 +1,82 @@
+package calibrate
+
+import (
+	"fmt"
+
+	"orrery/sim/cost"
+	"orrery/sim/hw"
+)
+
+func init() {
+	fitters = append(fitters, fitter{family: cost.FamMemory, fit: fitMemory})
+}
+
+// fewestMemoryRows that make a fit of an op.
+const fewestMemoryRows = 20
+
+// fitMemory fits every op that has enough rows.
+func fitMemory(samples []Sample, g *hw.GPU, p *cost.Profile) error {
+	byOp := map[string][]Sample{}
+	for _, s := range samples {
+		k, ok := s.Kernel.(cost.Memory)
+		if !ok {
+			return fmt.Errorf("%s is no memory-bound kernel", s.Kernel)
+		}
+		byOp[k.Op] = append(byOp[k.Op], s)
+	}
+	p.Memory = &cost.MemoryModel{Ops: map[string]*cost.MemoryOp{}}
+	for _, op := range sortedKeys(byOp) {
+		if len(byOp[op]) < fewestMemoryRows {
+			continue
+		}
+		train, held := split(byOp[op], "errors")
+		trial, err := fitMemoryOp(train, g)
+		if err != nil {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+		m, err := fitMemoryOp(byOp[op], g)
+		if err != nil {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+		var predicted, measured []float64
+		for _, s := range held {
+			predicted = append(predicted, trial.Micros(s.Kernel.HBMBytes(), g))
+			measured = append(measured, s.Micros)
+		}
+		m.Errors = errorBand(predicted, measured)
+		p.Memory.Ops[op] = m
+	}
+	return nil
+}
+
+func fitMemoryOp(samples []Sample, g *hw.GPU) (*cost.MemoryOp, error) {
+	micros := make([]float64, len(samples))
+	for i, s := range samples {
+		micros[i] = s.Micros
+	}
+	model := func(p []float64) *cost.MemoryOp {
+		return &cost.MemoryOp{Launch: p[0], Share: p[1], Cached: p[2], Knee: p[3]}
+	}
+	p, _, err := fitPositive([]float64{3, 0.6, 0.8, 1}, micros, func(i int, p []float64) float64 {
+		return model(p).Micros(samples[i].Kernel.HBMBytes(), g)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range p {
+		p[i] = round4(p[i])
+	}
+	return model(p), nil
+}
+
+// split separates the samples that validate a fit from those it is made of.
+func split(samples []Sample, name string) (train, held []Sample) {
+	for _, s := range samples {
+		if heldOut(s, name) {
+			held = append(held, s)
+		} else {
+			train = append(train, s)
+		}
+	}
+	return train, held
+}

@@ -1,0 +1,131 @@
+// Command sim simulates training runs on GPU clusters, priced by measured kernels.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+)
+
+// Exit codes.
+const (
+	exitFailed   = 1 // the job does not fit, or a check failed
+	exitBadInput = 2
+	exitInternal = 3
+)
+
+// exitError carries the exit code that an error asks for.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func badInput(err error) error    { return &exitError{exitBadInput, err} }
+func checkFailed(err error) error { return &exitError{exitFailed, err} }
+
+// streams are where a command writes.
+type streams struct {
+	out, err io.Writer
+	colour   bool // out is a terminal
+}
+
+// cli is the program's command line: one field and one file a subcommand.
+type cli struct {
+	Run       runCmd       `cmd:"" help:"Simulate a scenario."`
+	Check     checkCmd     `cmd:"" help:"Validate a scenario and print it with the origin of every value."`
+	Show      showCmd      `cmd:"" help:"Show one model."`
+	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, profiles."`
+	Verify    verifyCmd    `cmd:"" help:"Hold predictions against published runs."`
+	Price     priceCmd     `cmd:"" help:"Price one kernel."`
+	Calibrate calibrateCmd `cmd:"" help:"Fit price profiles to measured kernels, and check them."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	code := runMain(ctx, os.Args[1:], &streams{out: os.Stdout, err: os.Stderr, colour: term.IsTerminal(int(os.Stdout.Fd()))})
+	stop()
+	os.Exit(code)
+}
+
+// runMain runs one command line and returns the exit code.
+func runMain(ctx context.Context, args []string, std *streams) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			fmt.Fprintf(std.err, "sim: internal error: %v\n%s", r, debug.Stack())
+			code = exitInternal
+		}
+	}()
+	var c cli
+	done := -1
+	parser, err := kong.New(&c, kong.Name("sim"), kong.Description("A simulator of GPU clusters that train large models."),
+		kong.Writers(std.out, std.err), kong.Exit(func(n int) { done = n }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std))
+	if err != nil {
+		fmt.Fprintln(std.err, "sim: internal error:", err)
+		return exitInternal
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if done >= 0 { // --help
+		return done
+	}
+	if err == nil {
+		err = parsed.Run()
+	} else {
+		err = badInput(err)
+	}
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(std.err, "sim:", err)
+	var e *exitError
+	if errors.As(err, &e) {
+		return e.code
+	}
+	return exitInternal
+}
+
+// limitThreads bounds the threads that run Go code; 0 leaves all cores.
+func limitThreads(n int) {
+	if n > 0 {
+		runtime.GOMAXPROCS(n)
+	}
+}
+
+// writeFile writes under a temporary name and renames it once it is whole.
+func writeFile(path string, write func(io.Writer) error) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = tmp.Close() // again at worst
+			_ = os.Remove(tmp.Name())
+		}
+	}()
+	if err = write(tmp); err != nil {
+		return err
+	}
+	if err = tmp.Chmod(0o644); err != nil {
+		return err
+	}
+	if err = tmp.Close(); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}

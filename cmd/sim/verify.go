@@ -1,0 +1,48 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"orrery/sim/report"
+	"orrery/sim/verify"
+)
+
+// verifyCmd is `sim verify`: published runs against predictions.
+type verifyCmd struct {
+	Runs   string   `placeholder:"FILE.csv" help:"Runs in the format of published_runs.csv; without it, a set embedded in the program."`
+	Filter []string `placeholder:"column=value" help:"Only rows whose column has this value; may be repeated." sep:"none"`
+	JSON   bool     `name:"json" help:"Print one JSON document and nothing else."`
+}
+
+func (c *verifyCmd) Run(ctx context.Context, std *streams) error {
+	name, data := "embedded runs", verify.Embedded
+	if c.Runs != "" {
+		var err error
+		if data, err = os.ReadFile(c.Runs); err != nil {
+			return badInput(err)
+		}
+		name = c.Runs
+	}
+	rows, err := verify.Read(name, bytes.NewReader(data))
+	if err != nil {
+		return badInput(err)
+	}
+	if rows, err = verify.Filter(rows, c.Filter); err != nil {
+		return badInput(fmt.Errorf("--filter: %w", err))
+	}
+	if len(rows) == 0 {
+		return badInput(fmt.Errorf("%s: no row is left to verify (filters: %s)", name, strings.Join(c.Filter, ", ")))
+	}
+	rep, err := verify.Run(ctx, rows)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return writeJSON(std.out, rep)
+	}
+	return report.Verify(std.out, rep)
+}

@@ -1,0 +1,86 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+
+	"orrery/scenarios"
+)
+
+// change is one way to need less memory.
+type change struct {
+	what  string
+	apply func(*scenarios.Scenario) bool // false where it changes nothing
+}
+
+// changes that keep the GPUs and the global batch.
+var changes = []change{
+	{"training.recompute = \"selective:core_attn+layernorm+mlp\"", func(s *scenarios.Scenario) bool {
+		parts := []string{"core_attn", "layernorm", "mlp"}
+		if s.Model.MoE != nil {
+			parts = []string{"core_attn", "layernorm", "moe_act"}
+		}
+		old := s.Training.Recompute
+		s.Training.Recompute = scenarios.Recompute{Mode: "selective", Parts: parts}
+		return old.Mode == "none"
+	}},
+	{"training.recompute = \"full\"", func(s *scenarios.Scenario) bool {
+		old := s.Training.Recompute
+		s.Training.Recompute = scenarios.Recompute{Mode: "full"}
+		return old.Mode != "full" || old.Layers > 0
+	}},
+	{"parallel.zero = 1", func(s *scenarios.Scenario) bool {
+		old := s.Parallel.ZeRO
+		s.Parallel.ZeRO = 1
+		return old == 0 && s.Parallel.DP*s.Parallel.CP > 1
+	}},
+	{"parallel.zero = 3", func(s *scenarios.Scenario) bool {
+		old := s.Parallel.ZeRO
+		s.Parallel.ZeRO = 3
+		return old < 3 && s.Parallel.PP == 1 && s.Parallel.DP*s.Parallel.CP > 1
+	}},
+	{"framework.grad_dtype = \"bf16\"", func(s *scenarios.Scenario) bool {
+		old := s.Framework.GradDType
+		s.Framework.GradDType = "bf16"
+		return old != "bf16"
+	}},
+	{"half the micro batch", func(s *scenarios.Scenario) bool {
+		s.Training.MicroBatch /= 2
+		return s.Training.MicroBatch > 0
+	}},
+	{"twice tp, half dp", func(s *scenarios.Scenario) bool {
+		p := &s.Parallel
+		ok := p.DP%2 == 0 && p.TP*2 <= s.Cluster.NVLinkDomain && s.Model.Attn.Heads%(p.TP*2) == 0 &&
+			p.ETP*p.EP <= p.DP/2*p.CP*p.TP*2
+		p.TP, p.DP, p.SP = p.TP*2, p.DP/2, true
+		return ok && (p.Shard == 0 || p.Shard == p.DP*2*p.CP)
+	}},
+}
+
+// cheapestFit tries each change and names the one that fits and is fastest.
+func (r *Run) cheapestFit(haveGiB float64) string {
+	if r.opt.quiet {
+		return ""
+	}
+	best, bestTime := "", 0.0
+	for _, c := range changes {
+		s := *r.Scenario
+		s.Expect = nil
+		s.Parallel.Shard = 0
+		if !c.apply(&s) {
+			continue
+		}
+		s.Parallel.Shard = s.Parallel.DP * s.Parallel.CP
+		other, err := Simulate(context.Background(), &s, Options{quiet: true})
+		if err != nil || !other.Result.Fits {
+			continue
+		}
+		if best == "" || other.Result.StepTimeS < bestTime {
+			best, bestTime = c.what, other.Result.StepTimeS
+		}
+	}
+	if best == "" {
+		return "no single change to recomputation, ZeRO, micro batch or tp makes it fit"
+	}
+	return fmt.Sprintf("cheapest change that fits: %s (step %.3g s)", best, bestTime)
+}

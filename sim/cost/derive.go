@@ -1,0 +1,138 @@
+package cost
+
+import (
+	"fmt"
+	"math"
+
+	"orrery/sim/hw"
+	"orrery/sim/unit"
+)
+
+// The rule that carries a price from a GPU with a fit to one without: the
+// launch floor stays, the rest scales with the larger of two times at the
+// published peaks, that of the FLOPs and that of the bytes. It is exact for
+// kernels at the same share of the roofline; derivedErr is what it is assumed to
+// miss otherwise.
+const (
+	derivedErr  = 0.15
+	launchFloor = 2.5 // us: the shortest GEMM of any table is 1.7 to 2.6 us
+)
+
+// On returns the profile for another GPU: p itself if it is p's own, else a
+// profile that derives every price from p's.
+func (p *Profile) On(g *hw.GPU) *Profile {
+	if p.hw == g || g == nil || p.hw != nil && p.hw.Name == g.Name {
+		return p
+	}
+	return NewProfile(g.Name, g, p)
+}
+
+// derived prices a kernel by the base's price and the deriving rule.
+func (p *Profile) derived(k Kernel) (Estimate, error) {
+	e, err := p.base.Price(k)
+	if err != nil {
+		return Estimate{}, err
+	}
+	from, to := p.base.hw, p.hw
+	floor := launchFloor
+	if e.Time.Micros() < floor {
+		floor = e.Time.Micros()
+	}
+	var ratio float64
+	relErr := derivedErr
+	rule := "derived from " + p.base.Name
+	switch c := k.(type) {
+	case Collective, P2P, ExpertExchange:
+		ratio, floor, err = p.linkRatio(k, e)
+	default:
+		ratio, err = rooflineRatio(k, from, to)
+		if f := powerClock(from, to); f < 1 && k.FLOPs() > 0 {
+			cap := 1 + (1/f-1)*computeShare(k, from)
+			ratio *= cap
+			relErr += 0.05
+			rule += fmt.Sprintf(", clock under %.0f W assumed at %.2f of that under %.0f W", to.PowerW, f, from.PowerW)
+		}
+		_ = c
+	}
+	if err != nil {
+		return Estimate{}, err
+	}
+	us := floor + (e.Time.Micros()-floor)*ratio
+	if e.Note != "" {
+		rule += ": " + e.Note
+	}
+	return Estimate{Time: unit.Micros(us), RelErr: math.Hypot(e.RelErr, relErr), Source: Derived, Note: rule}, nil
+}
+
+// rooflineRatio is the time of a kernel at the published peaks of one GPU over
+// that at another's.
+func rooflineRatio(k Kernel, from, to *hw.GPU) (float64, error) {
+	a, err := RooflineOf(k, from)
+	if err != nil {
+		return 0, err
+	}
+	b, err := RooflineOf(k, to)
+	if err != nil {
+		return 0, err
+	}
+	if a.Time == 0 {
+		return 1, nil
+	}
+	return b.Time.Seconds() / a.Time.Seconds(), nil
+}
+
+// computeShare is how far a kernel is on the compute side of the roofline: 1
+// where the FLOPs alone bound it, 0 where the bytes do.
+func computeShare(k Kernel, g *hw.GPU) float64 {
+	peak, ok := peakOf(g, k)
+	if !ok {
+		return 0
+	}
+	flops := k.FLOPs() / (peak * 1e12)
+	bytes := k.HBMBytes() / (g.HBMGBps * 1e9)
+	return max(0, min(1, (flops-bytes)/flops))
+}
+
+// powerClock is the sustained clock under a lower power limit of the same
+// silicon, as a share of that under the higher one. Dynamic power is f*V^2 and V
+// rises with f, so f goes as P^(1/3) where V is proportional to f and P^(1/2)
+// where it rises half as fast; 0.4 lies between. This is assumed, not measured.
+func powerClock(from, to *hw.GPU) float64 {
+	if from.Arch != to.Arch || from.PeakTFLOPS[unit.BF16] != to.PeakTFLOPS[unit.BF16] || to.PowerW >= from.PowerW {
+		return 1
+	}
+	return math.Pow(to.PowerW/from.PowerW, 0.4)
+}
+
+// linkRatio scales what is above a message's latency with the bandwidth of
+// NVLink, and leaves what goes over a NIC: its rate is part of the kernel.
+func (p *Profile) linkRatio(k Kernel, e Estimate) (ratio, floorMicros float64, err error) {
+	from, to := p.base.hw, p.hw
+	ratio = from.NVLinkGBps / to.NVLinkGBps
+	var empty Kernel
+	switch c := k.(type) {
+	case Collective:
+		if c.Group.Domains() > 1 {
+			return 1, 0, nil
+		}
+		c.Bytes = min(c.Bytes, 1024)
+		empty = c
+	case P2P:
+		if c.NICGBps > 0 {
+			return 1, 0, nil
+		}
+		c.Bytes = min(c.Bytes, 1024)
+		empty = c
+	case ExpertExchange:
+		if c.Group.Domains() > 1 {
+			return 1, 0, nil
+		}
+		c.Tokens = min(c.Tokens, 1)
+		empty = c
+	}
+	latency, err := p.base.Price(empty)
+	if err != nil {
+		return 0, 0, err
+	}
+	return ratio, min(latency.Time.Micros(), e.Time.Micros()), nil
+}

@@ -1,0 +1,92 @@
+package lower
+
+import "orrery/sim/program"
+
+// Expanded is a step with every rank of the cluster in its program: each
+// pipeline rank's lanes once for each of Copies symmetric ranks (tp x cp x dp),
+// its data-parallel collectives once for each group that runs them, and what
+// the whole world waits for once.
+type Expanded struct {
+	Program *program.Program
+	Lanes   []RankLanes    // rank = copy x PP + pipeline rank
+	Folded  []program.OpID // op of the folded program, by op
+	Copies  int
+}
+
+// Expand unfolds a step. Copy c has tensor-parallel index c mod TP; copies of
+// one index are the members of one data-parallel group.
+func (s *Step) Expand() *Expanded {
+	par := s.Plan.Scenario.Parallel
+	tp, copies := int(par.TP), int(par.TP*par.CP*par.DP)
+	pp := len(s.Lanes)
+	e := &Expanded{Copies: copies}
+	n := s.Program.Len()
+	inst := make([]int, len(s.Program.Lanes)) // instances of each folded lane
+	for _, l := range s.Lanes {
+		inst[l.Compute], inst[l.SendF], inst[l.SendB], inst[l.DP] = copies, copies, copies, tp
+	}
+	inst[s.World] = 1
+	ops, deps := 0, 0
+	for id := range n {
+		k := inst[s.Program.Lane[id]]
+		ops += k
+		deps += copies * len(s.Program.Deps(program.OpID(id)))
+	}
+	q := &program.Program{
+		Lane: make([]program.LaneID, 0, ops), Work: make([]program.WorkID, 0, ops),
+		DepAt: make([]int32, 1, ops+1), Dep: make([]program.OpID, 0, deps), Works: s.Program.Works,
+	}
+	laneBase := make([]program.LaneID, len(s.Program.Lanes))
+	for l, lane := range s.Program.Lanes {
+		laneBase[l] = program.LaneID(len(q.Lanes))
+		for c := range inst[l] {
+			q.AddLane(int32(c*pp)+lane.Rank, lane.Name)
+		}
+	}
+	e.Lanes = make([]RankLanes, copies*pp)
+	for c := range copies {
+		at := program.LaneID(c)
+		for r, l := range s.Lanes {
+			e.Lanes[c*pp+r] = RankLanes{laneBase[l.Compute] + at, laneBase[l.SendF] + at, laneBase[l.SendB] + at, laneBase[l.DP] + at%program.LaneID(tp)}
+		}
+	}
+	base := make([]program.OpID, n)
+	e.Folded = make([]program.OpID, 0, ops)
+	var buf []program.OpID
+	for id := range program.OpID(n) {
+		lane := s.Program.Lane[id]
+		base[id] = program.OpID(q.Len())
+		for c := range inst[lane] {
+			buf = buf[:0]
+			for _, d := range s.Program.Deps(id) {
+				buf = appendInstances(buf, base[d], inst[s.Program.Lane[d]], inst[lane], c, tp)
+			}
+			q.Add(laneBase[lane]+program.LaneID(c), s.Program.Work[id], buf...)
+			e.Folded = append(e.Folded, id)
+		}
+	}
+	e.Program = q
+	return e
+}
+
+// appendInstances lists the instances of a dependency (from of them) that
+// instance c of an op (to of them) waits for.
+func appendInstances(out []program.OpID, base program.OpID, from, to, c, tp int) []program.OpID {
+	switch {
+	case from == to:
+		return append(out, base+program.OpID(c))
+	case from == 1:
+		return append(out, base)
+	case to == 1: // the world waits for all
+		for i := range from {
+			out = append(out, base+program.OpID(i))
+		}
+	case from > to: // a group's collective waits for its members
+		for i := c; i < from; i += tp {
+			out = append(out, base+program.OpID(i))
+		}
+	default: // a member waits for its group's collective
+		return append(out, base+program.OpID(c%tp))
+	}
+	return out
+}

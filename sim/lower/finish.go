@@ -1,0 +1,93 @@
+package lower
+
+import (
+	"orrery/schedules/pipeline"
+	"orrery/sim/cost"
+	"orrery/sim/program"
+)
+
+// finish appends what follows the last backward pass: gradients that were not
+// reduced behind it, the gradient norm over all ranks, the optimizer, and the
+// parameters that the next step will not gather behind its forward pass.
+func (l *lowering) finish() {
+	var ready []program.OpID
+	for r := range l.ranks {
+		st := &l.ranks[r]
+		tag := Tag{pipeline.W, int32(r), -1, -1}
+		last := st.lastOp
+		if !l.fw.OverlapGradReduce && l.trains() && l.replicated() {
+			b := &bucket{l.rankParams(r), program.GradReduce}
+			last = l.add(l.step.Lanes[r].DP, l.bucketWork(b), tag, last)
+		}
+		ready = append(ready, last)
+		for _, g := range st.grads {
+			if g != program.None {
+				ready = append(ready, g)
+			}
+		}
+	}
+	if l.s.Training.Optimizer == "none" {
+		return
+	}
+	// The gradient norm needs the gradients of every rank before any may step.
+	barrier := l.work(workKey{kind: "barrier"}, func() (program.Work, Work) {
+		return program.Work{Name: "all gradients", Kind: program.Other}, Work{}
+	})
+	all := l.add(l.step.World, barrier, Tag{pipeline.W, 0, -1, -1}, ready...)
+	for r := range l.ranks {
+		l.update(r, all)
+	}
+}
+
+// trains reports whether the base parameters have gradients.
+func (l *lowering) trains() bool { return !l.lora }
+
+// rankParams are the parameters of all chunks of a rank.
+func (l *lowering) rankParams(r int) params {
+	dense, expert := l.p.RankParams(r)
+	return params{dense, expert}
+}
+
+// update appends gradient norm, optimizer and parameter gather of a rank.
+func (l *lowering) update(r int, ready program.OpID) {
+	tag := Tag{pipeline.W, int32(r), -1, -1}
+	lanes := l.step.Lanes[r]
+	p := l.rankParams(r)
+	if l.lora {
+		p = params{dense: l.p.AdapterParams(r)}
+	}
+	k := workKey{kind: "optimizer", bytes: p.dense, first: p.expert}
+	w := l.work(k, func() (program.Work, Work) {
+		b := l.optimizer(p)
+		return program.Work{Name: "optimizer", Kind: program.Optimizer}, Work{Blocks: []Use{{&b, 1}}}
+	})
+	op := l.add(lanes.Compute, w, tag, ready)
+	overlapped := l.fw.OverlapParamGather || (l.s.Parallel.ZeRO == 3 && len(l.ranks) == 1)
+	if l.sharded() && !overlapped && l.trains() {
+		l.add(lanes.DP, l.bucketWork(&bucket{p, program.ParamGather}), tag, op)
+	}
+}
+
+// optimizer is one rank's update. Adam reads gradient, master weight and two
+// moments and writes the last three and the working copy (Megatron's
+// distributed optimizer, fused multi-tensor Adam).
+func (l *lowering) optimizer(p params) Block {
+	n := l.p.OptimizerElements(p.dense, p.expert)
+	b := newBuilder("optimizer")
+	gb, mb, vb := l.fw.GradDType.Bytes(), l.fw.MainParamDType.Bytes(), l.fw.MomentDType.Bytes()
+	bytes := func(per float64) int64 { return int64(per * float64(n)) }
+	b.compute("gradient norm", OptimizerStep, mem("grad_norm", bytes(gb), 0))
+	if g := l.p.Groups.World; g.Ranks > 1 {
+		b.comm("reduce gradient norm", OptimizerStep, l.coll(cost.AllReduce, 4, g))
+	}
+	if l.s.Training.Optimizer == "sgd" {
+		b.compute("sgd", OptimizerStep, mem("adam", bytes(gb+mb), bytes(mb+2)))
+	} else {
+		b.compute("adam", OptimizerStep, mem("adam", bytes(gb+mb+2*vb), bytes(mb+2*vb+2)))
+	}
+	if l.fp8() && l.trains() { // weights are quantised once a step
+		all := p.dense + p.expert
+		b.compute("cast weights", Casts, mem("transpose_cast_fp8", 2*all, int64(2*l.dt.Bytes()*float64(all))))
+	}
+	return b.b
+}

@@ -1,0 +1,181 @@
+package lower
+
+import (
+	"orrery/sim/cost"
+	"orrery/sim/unit"
+)
+
+func (s *shapes) gate() int64 {
+	if s.m.Gated {
+		return 2
+	}
+	return 1
+}
+
+func (s *shapes) fc(f int64, class Class, what string) (fc1, fc2 linear) {
+	return s.lin(what+"fc1", class, s.tokens, s.gate()*f/s.tp, s.h, column, true, false),
+		s.lin(what+"fc2", class, s.tokens, s.h, f/s.tp, row, false, false)
+}
+
+// mlp appends the dense half of a layer.
+func (s *shapes) mlp(b *builder) {
+	s.norm(b, "mlp norm", s.sp, s.h)
+	fc1, fc2 := s.fc(s.m.FFN, MLP, "")
+	s.forward(b, fc1)
+	s.act(b, "activation", s.tokens, s.m.FFN/s.tp)
+	s.forward(b, fc2)
+	s.residual(b, "mlp residual")
+}
+
+func (s *shapes) mlpBackward(b *builder) {
+	fc1, fc2 := s.fc(s.m.FFN, MLP, "")
+	s.backward(b, fc2)
+	s.actBackward(b, "activation", s.tokens, s.m.FFN/s.tp)
+	s.backward(b, fc1)
+	s.normBackward(b, "mlp norm", s.sp, s.h)
+	s.residual(b, "mlp residual grad")
+}
+
+// expertShapes are the sizes of a rank's share of a mixture of experts.
+type expertShapes struct {
+	groups, rows, width int64 // local experts, rows of them together, inner width
+}
+
+func (s *shapes) experts() expertShapes {
+	par, moe := s.s.Parallel, s.m.MoE
+	return expertShapes{
+		groups: max(moe.Experts/par.EP, 1),
+		rows:   int64(float64(s.sp*moe.TopK*par.ETP) * max(s.fw.MoEImbalance, 1)),
+		width:  moe.FFN / par.ETP,
+	}
+}
+
+func (s *shapes) expertHidden() int64 {
+	if l := s.m.MoE.Latent; l > 0 {
+		return l
+	}
+	return s.h
+}
+
+func (s *shapes) grouped(e expertShapes, n, k int64, l cost.Layout) cost.GroupedGEMM {
+	return cost.GroupedGEMM{Groups: e.groups, Tokens: e.rows, N: n, K: k, DType: s.dt, Layout: l}
+}
+
+// exchange is dispatch or combine among the ranks of the expert group, nil
+// where each rank holds all experts.
+func (s *shapes) exchange(b *builder, op string) {
+	g, moe := s.p.Groups.EP, s.m.MoE
+	if g.Ranks == 1 {
+		return
+	}
+	h := s.expertHidden()
+	switch s.fw.MoEDispatcher {
+	case "deepep", "hybridep":
+		e := cost.ExpertExchange{Op: op, Backend: s.fw.MoEDispatcher, Tokens: s.sp, Hidden: h, TopK: moe.TopK,
+			Experts: moe.Experts, Group: g, DType: unit.BF16}
+		if g.Domains() > 1 {
+			e.NICGBps = s.nic
+		}
+		b.comm(op, EPComm, e)
+	case "allgather":
+		kind := cost.AllGather
+		if op == "combine" {
+			kind = cost.ReduceScatter
+		}
+		b.comm(op, EPComm, s.coll(kind, 2*s.sp*h*g.Ranks, g))
+	default:
+		bytes := int64(float64(2*s.sp*moe.TopK*h) * max(s.fw.MoEImbalance, 1))
+		b.comm(op, EPComm, s.coll(cost.AllToAll, bytes, g))
+	}
+}
+
+// etp gathers tokens over expert tensor parallelism, or reduces its partial sums.
+func (s *shapes) etp(b *builder, kind cost.CollectiveKind) {
+	if g := s.p.Groups.ETP; g.Ranks > 1 {
+		b.comm("expert "+string(kind), TPComm, s.coll(kind, 2*s.sp*s.m.MoE.TopK*s.expertHidden()*g.Ranks, g))
+	}
+}
+
+// moe appends the mixture-of-experts half of a layer.
+func (s *shapes) moe(b *builder) {
+	m, e, h := s.m.MoE, s.experts(), s.expertHidden()
+	s.norm(b, "mlp norm", s.sp, s.h)
+	b.compute("router", Router, gemm(s.sp, m.Experts, s.h, unit.BF16, cost.Fwd))
+	s.topk(b, false)
+	if m.SharedFFN > 0 {
+		fc1, fc2 := s.fc(m.SharedFFN, MLP, "shared ")
+		s.forward(b, fc1)
+		s.act(b, "shared activation", s.tokens, m.SharedFFN/s.tp)
+		s.forward(b, fc2)
+	}
+	b.compute("permute", Router, mem("permute", 2*s.sp*h, 2*s.sp*h*m.TopK))
+	s.exchange(b, "dispatch")
+	s.etp(b, cost.AllGather)
+	if s.fp8() {
+		b.compute("cast experts", Casts, s.castKernel(e.rows, h))
+	}
+	b.compute("expert fc1", Experts, s.grouped(e, s.gate()*e.width, h, cost.Fwd))
+	s.act(b, "expert activation", e.rows, e.width)
+	if s.fp8() {
+		b.compute("cast expert hidden", Casts, s.castKernel(e.rows, e.width))
+	}
+	b.compute("expert fc2", Experts, s.grouped(e, h, e.width, cost.Fwd))
+	s.etp(b, cost.ReduceScatter)
+	s.exchange(b, "combine")
+	b.compute("unpermute", Router, mem("unpermute", 2*s.sp*h*m.TopK, 2*s.sp*h))
+	s.residual(b, "mlp residual")
+}
+
+func (s *shapes) moeBackward(b *builder) {
+	m, e, h := s.m.MoE, s.experts(), s.expertHidden()
+	b.compute("d unpermute", Router, mem("permute", 2*s.sp*h, 2*s.sp*h*m.TopK))
+	s.exchange(b, "dispatch")
+	s.etp(b, cost.AllGather)
+	if s.fp8() {
+		b.compute("cast d experts", Casts, s.castKernel(e.rows, h))
+	}
+	b.compute("dgrad expert fc2", Experts, s.grouped(e, e.width, h, cost.Dgrad))
+	s.expertWgrad(b, "wgrad expert fc2", e, h, e.width)
+	s.actBackward(b, "expert activation", e.rows, e.width)
+	if s.fp8() {
+		b.compute("cast d expert hidden", Casts, s.castKernel(e.rows, s.gate()*e.width))
+	}
+	b.compute("dgrad expert fc1", Experts, s.grouped(e, h, s.gate()*e.width, cost.Dgrad))
+	s.expertWgrad(b, "wgrad expert fc1", e, s.gate()*e.width, h)
+	s.etp(b, cost.ReduceScatter)
+	s.exchange(b, "combine")
+	b.compute("d permute", Router, mem("unpermute", 2*s.sp*h*m.TopK, 2*s.sp*h))
+	if m.SharedFFN > 0 {
+		fc1, fc2 := s.fc(m.SharedFFN, MLP, "shared ")
+		s.backward(b, fc2)
+		s.actBackward(b, "shared activation", s.tokens, m.SharedFFN/s.tp)
+		s.backward(b, fc1)
+	}
+	s.topk(b, true)
+	b.compute("dgrad router", Router, gemm(s.sp, s.h, m.Experts, unit.BF16, cost.Dgrad))
+	w := b.compute("wgrad router", Router, gemm(m.Experts, s.h, s.sp, unit.BF16, cost.Wgrad))
+	b.b.Ops[w].Wgrad = true
+	s.normBackward(b, "mlp norm", s.sp, s.h)
+	s.residual(b, "mlp residual grad")
+}
+
+func (s *shapes) expertWgrad(b *builder, name string, e expertShapes, n, k int64) {
+	if s.lora {
+		return
+	}
+	w := b.compute(name, Experts, s.grouped(e, n, k, cost.Wgrad))
+	b.b.Ops[w].Wgrad = true
+}
+
+// topk is softmax or sigmoid, top-k and the load-balancing statistics, in fp32
+// over the router's logits: five small kernels forward, three backward.
+func (s *shapes) topk(b *builder, backward bool) {
+	x := 4 * s.sp * s.m.MoE.Experts
+	names := []string{"router scores", "router top-k", "router probs", "routing map", "tokens per expert"}
+	if backward {
+		names = []string{"d router probs", "d router scores", "d router cast"}
+	}
+	for _, n := range names {
+		b.compute(n, Router, mem("router", x, x))
+	}
+}

@@ -1,0 +1,281 @@
+package lower
+
+import (
+	"fmt"
+	"math"
+
+	"orrery/schedules/pipeline"
+	"orrery/sim/cost"
+	"orrery/sim/program"
+)
+
+// stageBlocks are the distinct blocks of one stage.
+type stageBlocks struct {
+	fwd, bwd             map[layerKey]*Block
+	embedF, embedB       *Block
+	headF, headB         *Block
+	layers               []layerKey // by layer of the stage
+	layerGrads, otherAll []params   // parameters by layer; of the embedding and the head
+}
+
+// params are the parameters of a part on one rank, before sharding over data
+// parallel ranks; experts have their own group.
+type params struct{ dense, expert int64 }
+
+func (p params) plus(q params) params { return params{p.dense + q.dense, p.expert + q.expert} }
+
+func (l *lowering) stageBlocks(i int) stageBlocks {
+	st := l.p.Stages[i]
+	sb := stageBlocks{fwd: map[layerKey]*Block{}, bwd: map[layerKey]*Block{}}
+	rc := l.s.Training.Recompute
+	for k := range st.Layers {
+		layer := st.First + k
+		full := rc.Mode == "full" && (rc.Layers == 0 || k < rc.Layers)
+		key := l.keyOf(layer, full)
+		sb.layers = append(sb.layers, key)
+		dense, expert := l.p.LayerParams(layer)
+		sb.layerGrads = append(sb.layerGrads, params{dense, expert})
+		if sb.fwd[key] == nil {
+			f, b := l.layerForward(layer), l.layerBackward(layer, full)
+			sb.fwd[key], sb.bwd[key] = &f, &b
+		}
+	}
+	if st.Embedding {
+		f, b := newBuilder("embedding"), newBuilder("embedding backward")
+		l.embedding(f)
+		l.embeddingBackward(b)
+		sb.embedF, sb.embedB = &f.b, &b.b
+	}
+	if st.Head {
+		f, b := newBuilder("head"), newBuilder("head backward")
+		l.mtp(f, b)
+		l.head(f)
+		l.headBackward(b)
+		sb.headF, sb.headB = &f.b, &b.b
+	}
+	return sb
+}
+
+// mtp appends the multi-token-prediction modules (DeepSeek-V3, section 2.2):
+// two norms, a projection of 2h to h, a layer like the last, and the head again.
+func (l *lowering) mtp(f, b *builder) {
+	last := l.m.Layers - 1
+	for range l.m.MTP {
+		l.norm(f, "mtp norm", l.sp, 2*l.h)
+		proj := l.lin("mtp proj", MLP, l.sp, l.h, 2*l.h, whole, true, false)
+		l.forward(f, proj)
+		l.layer(f, last)
+		l.head(f)
+
+		l.headBackward(b)
+		blk := l.layerBackward(last, false)
+		base := len(b.b.Ops)
+		for _, op := range blk.Ops {
+			after := make([]int, len(op.After))
+			for i, a := range op.After {
+				after[i] = a + base
+			}
+			op.After, op.Pair = after, op.Pair+base
+			b.b.Ops = append(b.b.Ops, op)
+		}
+		b.last = len(b.b.Ops) - 1
+		l.backward(b, proj)
+		l.normBackward(b, "mtp norm", l.sp, 2*l.h)
+	}
+}
+
+// segment is a part of a pass between two points where data-parallel
+// communication starts or is waited for.
+type segment struct {
+	first, layers   int64
+	embedding, head bool
+	gather, reduce  *bucket
+}
+
+// bucket is parameters whose gradients are reduced, or that are gathered, together.
+type bucket struct {
+	p    params
+	kind program.Kind
+}
+
+// gathers and reduces tell whether a pass carries data-parallel communication.
+func (l *lowering) gathers(s pipeline.Slot) bool {
+	z, pp := l.s.Parallel.ZeRO, len(l.ranks)
+	if !l.sharded() {
+		return false
+	}
+	switch {
+	case z == 3 && pp == 1: // FSDP: every pass gathers its parameters
+		return true
+	case z >= 1 && l.fw.OverlapParamGather && l.trains():
+		return s.Phase == pipeline.F && s.Microbatch == 0
+	}
+	return false
+}
+
+func (l *lowering) reduces(s pipeline.Slot) bool {
+	if s.Phase == pipeline.F || !l.trains() || !l.replicated() || !l.fw.OverlapGradReduce {
+		return false
+	}
+	return l.eachMicrobatch() || int(s.Microbatch) == l.lastBackward(int(s.Stage))
+}
+
+// eachMicrobatch: FSDP without a pipeline reduces after every backward pass.
+func (l *lowering) eachMicrobatch() bool { return l.s.Parallel.ZeRO >= 2 && len(l.ranks) == 1 }
+
+// replicated reports whether several ranks compute gradients of the same parameters.
+func (l *lowering) replicated() bool {
+	g := l.p.Groups
+	return g.Shard.Ranks*g.Replica.Ranks > 1 || (l.m.MoE != nil && g.ExpertShard.Ranks > 1)
+}
+
+// sharded reports whether parameters are sharded over more than one rank.
+func (l *lowering) sharded() bool { return l.s.Parallel.ZeRO >= 1 && l.replicated() }
+
+// lastBackward is the microbatch whose backward pass of a stage runs last.
+func (l *lowering) lastBackward(stage int) int {
+	order := l.p.Order[l.p.Schedule.Device(l.p.Shape, stage)]
+	for i := len(order) - 1; i >= 0; i-- {
+		if int(order[i].Stage) == stage && order[i].Phase != pipeline.F {
+			return int(order[i].Microbatch)
+		}
+	}
+	return -1
+}
+
+// segments cuts a pass where its communication needs it.
+func (l *lowering) segments(s pipeline.Slot) []segment {
+	st := l.p.Stages[s.Stage]
+	gathers, reduces := l.gathers(s), l.reduces(s)
+	if !gathers && !reduces {
+		return []segment{{0, st.Layers, st.Embedding, st.Head, nil, nil}}
+	}
+	var segs []segment
+	cut := func(seg segment, p params) {
+		if p.dense+p.expert > 0 {
+			if gathers {
+				seg.gather = &bucket{p, program.ParamGather}
+			}
+			if reduces {
+				seg.reduce = &bucket{p, program.GradReduce}
+			}
+		}
+		segs = append(segs, seg)
+	}
+	if st.Embedding {
+		cut(segment{embedding: true}, params{dense: l.p.EmbeddingParams()})
+	}
+	per := l.layersPerBucket(int(s.Stage))
+	for at := int64(0); at < st.Layers; at += per {
+		n := min(per, st.Layers-at)
+		var p params
+		for k := at; k < at+n; k++ {
+			p = p.plus(l.stages[s.Stage].layerGrads[k])
+		}
+		cut(segment{first: at, layers: n}, p)
+	}
+	if st.Head {
+		cut(segment{head: true}, params{l.p.HeadParams(), l.p.HeadExpertParams()})
+	}
+	if s.Phase != pipeline.F {
+		for i, j := 0, len(segs)-1; i < j; i, j = i+1, j-1 {
+			segs[i], segs[j] = segs[j], segs[i]
+		}
+	}
+	return segs
+}
+
+// layersPerBucket: FSDP wraps each layer; Megatron fills buckets of a size.
+func (l *lowering) layersPerBucket(stage int) int64 {
+	grads := l.stages[stage].layerGrads
+	if l.s.Parallel.ZeRO >= 2 || len(grads) == 0 {
+		return 1
+	}
+	per := float64(grads[len(grads)-1].dense+grads[len(grads)-1].expert) * l.fw.GradDType.Bytes()
+	return max(int64(math.Ceil(l.fw.BucketMiB*(1<<20)/max(per, 1))), 1)
+}
+
+// segmentWork is the WorkID of a segment's kernels.
+func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
+	kind, k := "F", program.Forward
+	if s.Phase != pipeline.F {
+		kind, k = "B", program.Backward
+	}
+	if seg.embedding {
+		kind += "e"
+	}
+	if seg.head {
+		kind += "h"
+	}
+	return l.work(workKey{kind: kind, stage: int(s.Stage), first: seg.first, layers: seg.layers}, func() (program.Work, Work) {
+		sb := l.stages[s.Stage]
+		var uses []Use
+		put := func(b *Block) {
+			if b == nil {
+				return
+			}
+			if n := len(uses); n > 0 && uses[n-1].Block == b {
+				uses[n-1].Times++
+				return
+			}
+			uses = append(uses, Use{b, 1})
+		}
+		if s.Phase == pipeline.F {
+			if seg.embedding {
+				put(sb.embedF)
+			}
+			for i := seg.first; i < seg.first+seg.layers; i++ {
+				put(sb.fwd[sb.layers[i]])
+			}
+			if seg.head {
+				put(sb.headF)
+			}
+		} else {
+			if seg.head {
+				put(sb.headB)
+			}
+			for i := seg.first + seg.layers - 1; i >= seg.first; i-- {
+				put(sb.bwd[sb.layers[i]])
+			}
+			if seg.embedding {
+				put(sb.embedB)
+			}
+		}
+		return program.Work{Name: fmt.Sprintf("%s stage %d", kind[:1], s.Stage), Kind: k}, Work{Blocks: uses}
+	})
+}
+
+// bucketWork is the WorkID of a bucket's collectives.
+func (l *lowering) bucketWork(b *bucket) program.WorkID {
+	k := workKey{kind: b.kind.String(), bytes: b.p.dense, first: b.p.expert}
+	return l.work(k, func() (program.Work, Work) {
+		blk := Block{Name: b.kind.String()}
+		g := l.p.Groups
+		l.bucketOps(&blk, b.kind, b.p.dense, g.Shard, g.Replica)
+		l.bucketOps(&blk, b.kind, b.p.expert, g.ExpertShard, cost.Group{Ranks: 1, PerDomain: 1})
+		return program.Work{Name: b.kind.String(), Kind: b.kind}, Work{Blocks: []Use{{&blk, 1}}}
+	})
+}
+
+func (l *lowering) bucketOps(blk *Block, kind program.Kind, n int64, shard, replica cost.Group) {
+	if n == 0 {
+		return
+	}
+	add := func(c cost.CollectiveKind, bytes float64, g cost.Group) {
+		if g.Ranks > 1 {
+			blk.Ops = append(blk.Ops, Op{Name: string(c), Lane: Comm, Kernel: l.coll(c, int64(bytes), g)})
+		}
+	}
+	if kind == program.ParamGather {
+		dt := l.fw.ParamDType
+		add(cost.AllGather, float64(n)*dt.Bytes(), shard)
+		return
+	}
+	bytes := float64(n) * l.fw.GradDType.Bytes()
+	if l.s.Parallel.ZeRO == 0 {
+		add(cost.AllReduce, bytes, cost.Group{Ranks: shard.Ranks * replica.Ranks, PerDomain: shard.PerDomain})
+		return
+	}
+	add(cost.ReduceScatter, bytes, shard)
+	add(cost.AllReduce, bytes/float64(shard.Ranks), replica)
+}

@@ -1,0 +1,316 @@
+package lower
+
+import (
+	"fmt"
+
+	"orrery/schedules/pipeline"
+	"orrery/sim/cost"
+	"orrery/sim/plan"
+	"orrery/sim/program"
+)
+
+// Step is one training step of one pipeline, lowered.
+type Step struct {
+	Plan    *plan.Plan
+	Program *program.Program
+	Works   []Work // by WorkID
+	Tags    []Tag  // by OpID
+	Lanes   []RankLanes
+	World   program.LaneID // of ops that all ranks take part in
+}
+
+// Work is what an op of a WorkID does: blocks one after the other on the
+// compute lane, or one kernel, or nothing (a barrier).
+type Work struct {
+	Blocks []Use
+	Kernel cost.Kernel // nil where there are blocks
+	Class  Class       // of Kernel
+}
+
+// Use is a block that runs so many times in a row.
+type Use struct {
+	Block *Block
+	Times int64
+}
+
+// Tag tells what an op belongs to.
+type Tag struct {
+	Phase      pipeline.Phase
+	Stage      int32
+	Microbatch int32 // -1 for ops outside the microbatches
+	Peer       int32 // receiving rank of a send, else -1
+}
+
+// RankLanes are the lanes of one rank.
+type RankLanes struct {
+	Compute, SendF, SendB, DP program.LaneID
+}
+
+// lowering is the state of building a Step.
+type lowering struct {
+	*shapes
+	step   *Step
+	prog   *program.Program
+	p      *plan.Plan
+	stages []stageBlocks
+	works  map[workKey]program.WorkID
+	ranks  []rankState
+	// end of the pass of (stage, microbatch), by phase; None until it is there.
+	fEnd, bEnd []program.OpID
+	mbs        int
+}
+
+// workKey identifies a piece of work: a segment of a pass, a transfer, a bucket.
+type workKey struct {
+	kind   string
+	stage  int
+	first  int64 // first layer of the segment within the stage
+	layers int64
+	bytes  int64
+	nic    bool
+}
+
+type rankState struct {
+	frontier []program.OpID // what the next op of the compute lane waits for
+	next     int            // next slot of the order
+	grads    []program.OpID // last gradient collective of each chunk
+	lastOp   program.OpID
+}
+
+// NewStep lowers a plan.
+func NewStep(p *plan.Plan) (*Step, error) {
+	l := &lowering{shapes: newShapes(p), p: p, works: map[workKey]program.WorkID{}, mbs: int(p.Microbatches)}
+	ops := 2*len(p.Stages)*l.mbs*2 + 1024
+	l.prog = &program.Program{
+		Lane: make([]program.LaneID, 0, ops), Work: make([]program.WorkID, 0, ops),
+		Dep: make([]program.OpID, 0, 2*ops), DepAt: make([]int32, 1, ops+1),
+	}
+	l.step = &Step{Plan: p, Program: l.prog}
+	for i := range p.Stages {
+		l.stages = append(l.stages, l.stageBlocks(i))
+	}
+	l.fEnd = filled(len(p.Stages)*l.mbs, program.None)
+	l.bEnd = filled(len(p.Stages)*l.mbs, program.None)
+	l.ranks = make([]rankState, p.Scenario.Parallel.PP)
+	for r := range l.ranks {
+		l.step.Lanes = append(l.step.Lanes, RankLanes{
+			Compute: l.prog.AddLane(int32(r), "compute"),
+			SendF:   l.prog.AddLane(int32(r), "send forward"),
+			SendB:   l.prog.AddLane(int32(r), "send backward"),
+			DP:      l.prog.AddLane(int32(r), "data parallel"),
+		})
+		l.ranks[r].grads = filled(int(p.Scenario.Parallel.VP), program.None)
+		l.ranks[r].lastOp = program.None
+	}
+	l.step.World = l.prog.AddLane(0, "world")
+	if err := l.passes(); err != nil {
+		return nil, err
+	}
+	l.finish()
+	return l.step, nil
+}
+
+func filled(n int, v program.OpID) []program.OpID {
+	s := make([]program.OpID, n)
+	for i := range s {
+		s[i] = v
+	}
+	return s
+}
+
+// add appends an op with its tag.
+func (l *lowering) add(lane program.LaneID, w program.WorkID, t Tag, deps ...program.OpID) program.OpID {
+	id := l.prog.Add(lane, w, deps...)
+	l.step.Tags = append(l.step.Tags, t)
+	return id
+}
+
+// work returns the WorkID of a key, making it on first use.
+func (l *lowering) work(k workKey, make func() (program.Work, Work)) program.WorkID {
+	if id, ok := l.works[k]; ok {
+		return id
+	}
+	pw, w := make()
+	id := l.prog.AddWork(pw)
+	l.step.Works = append(l.step.Works, w)
+	l.works[k] = id
+	return id
+}
+
+// passes emits the slots of all ranks in an order that respects dependencies:
+// each rank goes on until its next slot waits for a pass that is not there yet.
+func (l *lowering) passes() error {
+	if l.blocking() {
+		return l.blockingPasses()
+	}
+	waiting := make([]bool, len(l.ranks))
+	queue := make([]int, 0, len(l.ranks))
+	for r := range l.ranks {
+		queue = append(queue, r)
+	}
+	left := 0
+	for _, o := range l.p.Order {
+		left += len(o)
+	}
+	for len(queue) > 0 {
+		r := queue[0]
+		queue = queue[1:]
+		waiting[r] = false
+		st := &l.ranks[r]
+		for st.next < len(l.p.Order[r]) {
+			slot := l.p.Order[r][st.next]
+			in, need := l.input(slot)
+			if need && in == program.None {
+				break
+			}
+			st.next++
+			left--
+			arrived := program.None
+			if need {
+				arrived = l.transfer(slot, r)
+			}
+			l.pass(r, slot, arrived)
+			if c, ok := l.consumer(slot); ok && !waiting[c] {
+				waiting[c] = true
+				queue = append(queue, c)
+			}
+		}
+	}
+	if left > 0 {
+		return l.deadlock()
+	}
+	return nil
+}
+
+func (l *lowering) deadlock() error {
+	for r, st := range l.ranks {
+		if st.next < len(l.p.Order[r]) {
+			s := l.p.Order[r][st.next]
+			return fmt.Errorf("schedule %s deadlocks: rank %d waits at %v of stage %d, microbatch %d",
+				l.p.Schedule.Name(), r, s.Phase, s.Stage, s.Microbatch)
+		}
+	}
+	return nil
+}
+
+// input is the pass whose output a slot needs from another stage.
+func (l *lowering) input(s pipeline.Slot) (op program.OpID, need bool) {
+	at, i := int(s.Stage), int(s.Microbatch)
+	if s.Phase == pipeline.F {
+		if at == 0 {
+			return program.None, false
+		}
+		return l.fEnd[(at-1)*l.mbs+i], true
+	}
+	if at == len(l.p.Stages)-1 {
+		return l.fEnd[at*l.mbs+i], true
+	}
+	return l.bEnd[(at+1)*l.mbs+i], true
+}
+
+// consumer is the rank that waits for a slot's output.
+func (l *lowering) consumer(s pipeline.Slot) (rank int, ok bool) {
+	at := int(s.Stage)
+	if s.Phase == pipeline.F {
+		at++
+	} else {
+		at--
+	}
+	if at < 0 || at >= len(l.p.Stages) {
+		return 0, false
+	}
+	return l.p.Schedule.Device(l.p.Shape, at), true
+}
+
+// transfer appends the send of a slot's input, if it comes from another rank,
+// and returns what the slot waits for. Sends run on the sender's lanes behind
+// compute; where P2P is not overlapped the sender's next pass waits too.
+func (l *lowering) transfer(s pipeline.Slot, to int) program.OpID {
+	from, at := int(s.Stage)-1, l.fEnd
+	if s.Phase != pipeline.F {
+		from, at = int(s.Stage)+1, l.bEnd
+	}
+	if from == len(l.p.Stages) { // the last stage's backward follows its own forward
+		return program.None
+	}
+	src := l.p.Schedule.Device(l.p.Shape, from)
+	in := at[from*l.mbs+int(s.Microbatch)]
+	if src == to {
+		return in
+	}
+	lane := l.step.Lanes[src].SendF
+	if s.Phase != pipeline.F {
+		lane = l.step.Lanes[src].SendB
+	}
+	t := l.add(lane, l.sendWork(src, to), Tag{s.Phase, int32(from), s.Microbatch, int32(to)}, in)
+	if !l.fw.OverlapP2P {
+		l.ranks[src].frontier = append(l.ranks[src].frontier, t)
+	}
+	return t
+}
+
+// sendWork is one activation (or its gradient) between neighbouring stages.
+func (l *lowering) sendWork(src, dst int) program.WorkID {
+	lo := min(src, dst)
+	if d := src - dst; d > 1 || d < -1 { // around the ring of an interleaved schedule
+		lo = len(l.ranks) - 1
+	}
+	k := cost.P2P{Bytes: 2 * l.sp * l.h}
+	if l.p.Groups.CrossStage[lo] {
+		k.NICGBps = l.nic
+	}
+	return l.work(workKey{kind: "send", bytes: k.Bytes, nic: k.NICGBps > 0}, func() (program.Work, Work) {
+		return program.Work{Name: "send", Kind: program.Send}, Work{Kernel: k}
+	})
+}
+
+// pass appends the ops of one slot on rank r. Parameters of the next segment
+// are gathered behind the current one (FSDP's prefetch of one unit; Megatron
+// dispatches the next bucket when one is waited for).
+func (l *lowering) pass(r int, s pipeline.Slot, arrived program.OpID) {
+	tag := Tag{s.Phase, s.Stage, s.Microbatch, -1}
+	segs := l.segments(s)
+	st, lanes := &l.ranks[r], l.step.Lanes[r]
+	gather := func(i int, after program.OpID) program.OpID {
+		if i >= len(segs) || segs[i].gather == nil {
+			return program.None
+		}
+		if l.s.Parallel.ZeRO < 3 { // all parameters are ready when the step starts
+			after = program.None
+		}
+		return l.add(lanes.DP, l.bucketWork(segs[i].gather), tag, after)
+	}
+	deps := append(st.frontier, arrived)
+	st.frontier = st.frontier[:0]
+	ready := gather(0, st.lastOp)
+	for i, seg := range segs {
+		next := gather(i+1, st.lastOp)
+		op := l.add(lanes.Compute, l.segmentWork(s, seg), tag, append(deps, ready)...)
+		deps, ready = deps[:0], next
+		if i == 0 && s.Phase == pipeline.F {
+			l.memory(op, r, int(s.Stage), true)
+		}
+		if seg.reduce != nil {
+			st.grads[int(s.Stage)/len(l.ranks)] = l.add(lanes.DP, l.bucketWork(seg.reduce), tag, op)
+		}
+		st.lastOp = op
+	}
+	at := int(s.Stage)*l.mbs + int(s.Microbatch)
+	if s.Phase == pipeline.F {
+		l.fEnd[at] = st.lastOp
+	} else {
+		l.bEnd[at] = st.lastOp
+		l.memory(st.lastOp, r, int(s.Stage), false)
+	}
+}
+
+// MemActivations is the class of the program's memory events.
+const MemActivations = 0
+
+func (l *lowering) memory(op program.OpID, r, stage int, alloc bool) {
+	b := l.p.ActivationBytes(stage)
+	if !alloc {
+		b = -b
+	}
+	l.prog.Mem = append(l.prog.Mem, program.MemEvent{Op: op, Rank: int32(r), Class: MemActivations, AtStart: alloc, Bytes: int64(b)})
+}

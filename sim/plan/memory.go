@@ -1,0 +1,206 @@
+package plan
+
+import (
+	"fmt"
+
+	"orrery/scenarios"
+	"orrery/sim/unit"
+)
+
+// Ledger is the memory of one rank that does not change during the forward and
+// backward passes, in bytes by what it is for.
+type Ledger struct {
+	Weights, Gradients, Optimizer float64
+	// Transient: gathered layers (ZeRO-3), the logits of the last stage and what
+	// the loss needs beside them, the working memory of one layer's backward.
+	Gathered, Logits, Workspace float64
+	Buffers                     float64 // of communication
+}
+
+// Items names the ledger's entries in a fixed order.
+func (l Ledger) Items() []LedgerItem {
+	return []LedgerItem{{"weights", l.Weights}, {"gradients", l.Gradients}, {"optimizer", l.Optimizer},
+		{"gathered_params", l.Gathered}, {"logits", l.Logits}, {"workspace", l.Workspace}, {"comm_buffers", l.Buffers}}
+}
+
+// LedgerItem is one entry of a Ledger, in bytes.
+type LedgerItem struct {
+	Name  string
+	Bytes float64
+}
+
+// Sum is the ledger's total in bytes.
+func (l Ledger) Sum() float64 {
+	s := 0.0
+	for _, it := range l.Items() {
+		s += it.Bytes
+	}
+	return s
+}
+
+// weightBytes per parameter of linear layers: the working copy, and with fp8
+// the quantised copies that Transformer Engine keeps for the step (row- and
+// column-wise on Blackwell, plain and transposed on Hopper).
+func (p *Plan) weightBytes() float64 {
+	fw, dt := p.Scenario.Framework, p.Scenario.Training.Precision.DType()
+	w := 2.0
+	switch dt {
+	case unit.FP8, unit.FP8Block, unit.MXFP8, unit.NVFP4:
+		if fw.FP8Params {
+			return 2 * dt.Bytes()
+		}
+		return w + 2*dt.Bytes()
+	}
+	return w
+}
+
+// Static is the ledger of a pipeline rank.
+func (p *Plan) Static(rank int) Ledger {
+	par, fw, tr := p.Scenario.Parallel, p.Scenario.Framework, p.Scenario.Training
+	dense, expert := p.RankParams(rank)
+	fDense, fExpert := float64(dense), float64(expert)
+	shard, eshard := float64(p.Groups.Shard.Ranks), float64(max(p.Groups.ExpertShard.Ranks, 1))
+	all := fDense + fExpert
+	var l Ledger
+	l.Weights = all * p.weightBytes()
+	grad, state := fw.GradDType.Bytes(), fw.MainParamDType.Bytes()+2*fw.MomentDType.Bytes()
+	l.Gradients = all * grad
+	sharded := fDense/shard + fExpert/eshard
+	l.Optimizer = all * state
+	if par.ZeRO >= 1 {
+		l.Optimizer = sharded * state
+	}
+	unitBytes := p.largestUnit(rank)
+	switch {
+	case par.ZeRO == 3 && par.PP == 1:
+		// Master weights are the sharded parameters themselves (FSDP mixed precision).
+		l.Weights = sharded * fw.MainParamDType.Bytes()
+		l.Optimizer = sharded * 2 * fw.MomentDType.Bytes()
+		l.Gradients = sharded * fw.MainParamDType.Bytes()
+		l.Gathered = 2*unitBytes*2 + unitBytes*fw.GradDType.Bytes()
+	case par.ZeRO >= 2 && par.PP == 1:
+		l.Gradients = sharded*grad + unitBytes*grad
+	}
+	if tr.Finetune == "lora" {
+		a := float64(p.AdapterParams(rank))
+		l.Gradients, l.Optimizer = a*grad, a*state
+		l.Weights += 2 * a
+	}
+	if tr.Optimizer == "none" {
+		l.Optimizer = 0
+	}
+	if fw.OffloadOptimizer {
+		l.Optimizer = 0
+	}
+	if p.Stages[len(p.Stages)-1].Head && p.Schedule.Device(p.Shape, len(p.Stages)-1) == rank {
+		l.Logits = p.logitsBytes()
+	}
+	l.Workspace = p.workspaceBytes()
+	return l
+}
+
+// largestUnit is the number of parameters of the largest FSDP unit of a rank.
+func (p *Plan) largestUnit(rank int) float64 {
+	var m int64
+	for s, st := range p.Stages {
+		if p.Schedule.Device(p.Shape, s) != rank {
+			continue
+		}
+		for i := range st.Layers {
+			d, e := p.LayerParams(st.First + i)
+			m = max(m, d+e)
+		}
+	}
+	return float64(m)
+}
+
+// logitsBytes: Tokens x V/TP in bf16 and the fp32 copy that the loss keeps for
+// its backward pass, or with fused cross entropy the bf16 logits alone, which
+// the gradient replaces (research: Megatron VocabParallelCrossEntropy).
+func (p *Plan) logitsBytes() float64 {
+	v := float64(p.Tokens) * float64(p.Vocab) / float64(p.Scenario.Parallel.TP)
+	if p.Scenario.Framework.FusedCrossEntropy {
+		return 2 * v
+	}
+	return (2 + 4 + 2) * v
+}
+
+// workspaceBytes is what one layer's backward needs beside its activations:
+// the gradients of its widest tensor and of its input.
+func (p *Plan) workspaceBytes() float64 {
+	tp := float64(p.Scenario.Parallel.TP)
+	t := float64(p.Tokens)
+	m := p.Model
+	wide := float64(m.FFN)
+	if m.Gated {
+		wide *= 2
+	}
+	if m.MoE != nil {
+		w := float64(m.MoE.TopK*m.MoE.FFN) * 2
+		wide = max(wide, w+float64(m.MoE.TopK*m.Hidden)*tp/tp)
+	}
+	w := 2 * t * (wide/tp + 2*float64(m.Hidden))
+	if p.fullRecompute() {
+		w += t * p.layerBytes(m.Layers-1, false)
+	}
+	return w
+}
+
+func (p *Plan) fullRecompute() bool { return p.Scenario.Training.Recompute.Mode == "full" }
+
+// layerBytes is what one layer keeps for its backward pass, per token of this
+// rank's microbatch, with or without the recomputation that the scenario asks.
+func (p *Plan) layerBytes(layer int64, recompute bool) float64 {
+	par, rc := p.Scenario.Parallel, p.Scenario.Training.Recompute
+	fp8 := false
+	switch p.Scenario.Training.Precision {
+	case scenarios.PrecFP8, scenarios.PrecFP8Block, scenarios.PrecMXFP8, scenarios.PrecNVFP4:
+		fp8 = true
+	}
+	sum := 0.0
+	for _, a := range p.Model.Activations(layer) {
+		if recompute && rc.Mode == "selective" && a.FreedBy(rc.Parts) {
+			continue
+		}
+		b := a.PerRank(par.TP, par.ETP, par.SP)
+		if fp8 && a.LinearInput {
+			b /= 2 // the saved input of a linear layer is the quantised one
+		}
+		sum += b
+	}
+	return sum
+}
+
+// ActivationBytes is what one microbatch keeps on a rank from the forward to
+// the backward pass of a stage.
+func (p *Plan) ActivationBytes(stage int) float64 {
+	rc, par := p.Scenario.Training.Recompute, p.Scenario.Parallel
+	st, t := p.Stages[stage], float64(p.Tokens)
+	input := 2 * float64(p.Model.Hidden) // a recomputed layer keeps its input only
+	if par.SP {
+		input /= float64(par.TP)
+	}
+	sum := 0.0
+	for i := range st.Layers {
+		if rc.Mode == "full" && (rc.Layers == 0 || i < rc.Layers) {
+			sum += t * input
+		} else {
+			sum += t * p.layerBytes(st.First+i, true)
+		}
+	}
+	if st.Head {
+		sum += 2 * t * input // input and output of the final norm
+	}
+	return sum
+}
+
+// Describe says what a ledger is made of, for errors.
+func (l Ledger) Describe() string {
+	s := ""
+	for _, it := range l.Items() {
+		if it.Bytes > 0 {
+			s += fmt.Sprintf(" %s %s", it.Name, unit.Bytes(it.Bytes))
+		}
+	}
+	return s
+}

@@ -1,0 +1,96 @@
+package plan
+
+import "orrery/models"
+
+// LayerParams is the number of parameters of a layer on one rank, before
+// sharding over data-parallel ranks: dense parts cut over TP (norms, router and
+// MLA's down-projections are replicated), experts cut over EP and ETP.
+func (p *Plan) LayerParams(layer int64) (dense, expert int64) {
+	par, l := p.Scenario.Parallel, p.Model.LayerParams(layer)
+	attn := l.Attn / par.TP
+	if a := p.Model.Attn; a.MLA() {
+		down := p.Model.Hidden * (a.QLoRA + a.KVLoRA + a.Rope)
+		attn = (l.Attn-down)/par.TP + down
+	}
+	dense = attn + l.Norms + l.Router + (l.MLP+l.Shared)/par.TP
+	return dense, l.Experts / (par.EP * par.ETP)
+}
+
+// EmbeddingParams is the embedding's share of one rank of the first stage.
+func (p *Plan) EmbeddingParams() int64 {
+	return p.Vocab*p.Model.Hidden/p.Scenario.Parallel.TP + p.Model.Positions*p.Model.Hidden
+}
+
+// HeadParams is the output layer's share of one rank of the last stage, with
+// the final norm and MTP modules. Tied weights are held by both ends of a
+// pipeline, and once without one.
+func (p *Plan) HeadParams() int64 {
+	n := p.Model.FinalNormParams()
+	if !p.Model.Tied || p.Scenario.Parallel.PP > 1 {
+		n += p.Vocab * p.Model.Hidden / p.Scenario.Parallel.TP
+	}
+	for range p.Model.MTP {
+		dense, _ := p.LayerParams(p.Model.Layers - 1)
+		n += dense + 2*p.Model.Hidden*p.Model.Hidden + 3*p.Model.Hidden
+	}
+	return n
+}
+
+// HeadExpertParams are the experts of MTP modules on the last stage.
+func (p *Plan) HeadExpertParams() int64 {
+	_, expert := p.LayerParams(p.Model.Layers - 1)
+	return expert * p.Model.MTP
+}
+
+// OptimizerElements is the number of parameters that one rank updates.
+func (p *Plan) OptimizerElements(dense, expert int64) int64 {
+	if p.Scenario.Parallel.ZeRO == 0 {
+		return dense + expert
+	}
+	return dense/p.Groups.Shard.Ranks + expert/max(p.Groups.ExpertShard.Ranks, 1)
+}
+
+// adapterParams counts the LoRA parameters of each pipeline rank.
+func (p *Plan) adapterParams() error {
+	tr := p.Scenario.Training
+	p.adapters = make([]int64, p.Scenario.Parallel.PP)
+	if tr.Finetune != "lora" {
+		return nil
+	}
+	l := models.LoRA{Rank: tr.LoRARank, MLP: tr.LoRATargets == "all"}
+	for s, st := range p.Stages {
+		rank := p.Schedule.Device(p.Shape, s)
+		for i := range st.Layers {
+			n, err := p.Model.AdapterParams(st.First+i, l)
+			if err != nil {
+				return err
+			}
+			p.adapters[rank] += n / p.Scenario.Parallel.TP
+		}
+	}
+	return nil
+}
+
+// AdapterParams is the number of LoRA parameters of a pipeline rank.
+func (p *Plan) AdapterParams(rank int) int64 { return p.adapters[rank] }
+
+// RankParams are the parameters of all chunks of a pipeline rank.
+func (p *Plan) RankParams(rank int) (dense, expert int64) {
+	for s, st := range p.Stages {
+		if p.Schedule.Device(p.Shape, s) != rank {
+			continue
+		}
+		for i := range st.Layers {
+			d, e := p.LayerParams(st.First + i)
+			dense, expert = dense+d, expert+e
+		}
+		if st.Embedding {
+			dense += p.EmbeddingParams()
+		}
+		if st.Head {
+			dense += p.HeadParams()
+			expert += p.HeadExpertParams()
+		}
+	}
+	return dense, expert
+}

@@ -1,0 +1,124 @@
+// Package plan decides who holds what: the rank grid, the layers of each
+// stage, the groups of each collective, and the order of passes. It knows
+// sizes, not times.
+package plan
+
+import (
+	"fmt"
+
+	"orrery/models"
+	"orrery/scenarios"
+	"orrery/schedules/pipeline"
+	"orrery/sim/cost"
+)
+
+// Plan is a scenario laid out on ranks. Symmetric ranks are folded: one
+// pipeline of PP ranks stands for all TP x CP x DP copies.
+type Plan struct {
+	Scenario *scenarios.Scenario
+	Model    *models.Model
+
+	Microbatches int64   // per pipeline and step
+	Tokens       int64   // of one microbatch on one CP rank (before TP)
+	Stages       []Stage // PP x VP, in pipeline order: stage = chunk*PP + rank
+	Schedule     pipeline.Schedule
+	Shape        pipeline.Shape
+	Order        [][]pipeline.Slot // per pipeline rank
+
+	Groups Groups
+	Vocab  int64 // padded
+
+	adapters []int64 // LoRA parameters by pipeline rank
+}
+
+// Stage is one model chunk.
+type Stage struct {
+	First, Layers int64 // layers First … First+Layers-1
+	Embedding     bool
+	Head          bool // final norm, output layer, loss and MTP layers
+}
+
+// Groups tells where the ranks of each communicator sit, and the NIC rate of a
+// rank where the group leaves its NVLink domain.
+type Groups struct {
+	TP, CP, EP, ETP, DP, ExpertDP cost.Group
+	// Shard is the group that ZeRO shards over (DP x CP, or less with hybrid
+	// sharding); Replica the group that then reduces across shards.
+	Shard, Replica       cost.Group
+	ExpertShard          cost.Group
+	World                cost.Group
+	PipelineCrossesNodes bool // some neighbouring stages are in different domains
+	// CrossStage[s] tells whether pipeline rank s -> s+1 leaves the NVLink domain.
+	CrossStage []bool
+}
+
+// New lays a resolved scenario out.
+func New(s *scenarios.Scenario) (*Plan, error) {
+	p := &Plan{Scenario: s, Model: &s.Model}
+	par, tr := s.Parallel, s.Training
+	p.Microbatches = tr.GlobalBatch / (tr.MicroBatch * par.DP)
+	if p.Microbatches*tr.MicroBatch*par.DP != tr.GlobalBatch || p.Microbatches < 1 {
+		return nil, fmt.Errorf("global batch %d is not a multiple of micro batch %d x dp %d", tr.GlobalBatch, tr.MicroBatch, par.DP)
+	}
+	p.Tokens = tr.MicroBatch * tr.SequenceLength / par.CP
+	pad := max(tr.VocabPad, 1) * par.TP
+	p.Vocab = (s.Model.Vocab + pad - 1) / pad * pad
+	if err := p.layStages(); err != nil {
+		return nil, err
+	}
+	p.Groups = groups(s)
+	if err := p.schedule(); err != nil {
+		return nil, err
+	}
+	return p, p.adapterParams()
+}
+
+func (p *Plan) layStages() error {
+	par := p.Scenario.Parallel
+	n := par.PP * par.VP
+	if int64(len(par.LayersPerStage)) != n {
+		return fmt.Errorf("layers_per_stage has %d entries, want pp x vp = %d", len(par.LayersPerStage), n)
+	}
+	first := int64(0)
+	for i, l := range par.LayersPerStage {
+		p.Stages = append(p.Stages, Stage{First: first, Layers: l, Embedding: i == 0, Head: int64(i) == n-1})
+		first += l
+	}
+	if first != p.Model.Layers {
+		return fmt.Errorf("layers_per_stage sums to %d layers, the model has %d", first, p.Model.Layers)
+	}
+	return nil
+}
+
+func (p *Plan) schedule() error {
+	sc, par := p.Scenario.Schedule, p.Scenario.Parallel
+	s, err := pipeline.Lookup(sc.Name)
+	if err != nil {
+		return err
+	}
+	p.Schedule = s
+	p.Shape = pipeline.Shape{Devices: int(par.PP), Virtual: int(par.VP), Microbatches: int(p.Microbatches), Slices: 1, Group: int(sc.GroupSize)}
+	if err := s.Check(p.Shape); err != nil {
+		return fmt.Errorf("schedule %s: %w", sc.Name, err)
+	}
+	p.Order, err = s.Order(p.Shape)
+	return err
+}
+
+// Seq is the number of tokens of one sequence on one CP rank.
+func (p *Plan) Seq() int64 { return p.Scenario.Training.SequenceLength / p.Scenario.Parallel.CP }
+
+// SPTokens is the number of tokens that a TP rank holds between the parallel
+// regions: Tokens/TP with sequence parallelism, else Tokens.
+func (p *Plan) SPTokens() int64 {
+	if p.Scenario.Parallel.SP {
+		return p.Tokens / p.Scenario.Parallel.TP
+	}
+	return p.Tokens
+}
+
+// ExpertDP is the number of ranks that hold the same experts of one stage.
+func (p *Plan) ExpertDP() int64 {
+	par := p.Scenario.Parallel
+	return par.DP * par.CP * par.TP / (par.EP * par.ETP)
+}

@@ -1,0 +1,181 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"orrery/calibrate"
+	"orrery/scenarios"
+	"orrery/sim/cost"
+	"orrery/sim/engine"
+	"orrery/sim/hw"
+	"orrery/sim/lower"
+	"orrery/sim/plan"
+	"orrery/sim/program"
+	"orrery/sim/timeline"
+	"orrery/sim/unit"
+)
+
+// Run is one simulated step with everything that led to it.
+type Run struct {
+	Scenario *scenarios.Scenario
+	Plan     *plan.Plan
+	Step     *lower.Step
+	Timeline *timeline.Timeline // of Program
+	Result   *Result
+
+	// Program is what ran: Step.Program, or every rank's with Options.Expand.
+	Program *program.Program
+	Lanes   []lower.RankLanes
+	folded  []program.OpID // op of Step.Program by op; nil where they are the same
+	first   []program.OpID // first copy by op of Step.Program
+
+	prices *prices
+	opt    Options
+}
+
+// Options change how a scenario is run, never what comes out.
+type Options struct {
+	Expand bool // simulate every rank instead of one for each set of equal ones
+	quiet  bool // do not look for advice: this run is advice
+}
+
+// Simulate runs a resolved scenario.
+func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, error) {
+	gpu, err := machine(s)
+	if err != nil {
+		return nil, err
+	}
+	profile, err := calibrate.Profile(s.Cluster.Profile)
+	if err != nil {
+		return nil, err
+	}
+	r := &Run{Scenario: s, opt: opt}
+	if r.Plan, err = plan.New(s); err != nil {
+		return nil, err
+	}
+	if r.Step, err = lower.NewStep(r.Plan); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	r.prices = newPrices(profile.On(gpu), gpu, hostLaunch(s))
+	if err := r.prices.step(r.Step); err != nil {
+		return nil, err
+	}
+	r.Program, r.Lanes = r.Step.Program, r.Step.Lanes
+	if opt.Expand {
+		e := r.Step.Expand()
+		r.Program, r.Lanes, r.folded = e.Program, e.Lanes, e.Folded
+	}
+	r.Timeline = &timeline.Timeline{}
+	if err := engine.Relax(r.Program, r.prices.dur, r.Timeline); err != nil {
+		return nil, err
+	}
+	return r, r.summarise(gpu)
+}
+
+// machine is the scenario's GPU with its overrides.
+func machine(s *scenarios.Scenario) (*hw.GPU, error) {
+	g, err := hw.LookupGPU(s.Cluster.GPU)
+	if err != nil {
+		return nil, err
+	}
+	c := *g
+	if s.Cluster.HBMGiB > 0 {
+		c.HBM = unit.Bytes(s.Cluster.HBMGiB * float64(unit.GiB))
+	}
+	if s.Cluster.HBMGBps > 0 {
+		c.HBMGBps = s.Cluster.HBMGBps
+	}
+	if s.Cluster.NVLinkGBps > 0 {
+		c.NVLinkGBps = s.Cluster.NVLinkGBps
+	}
+	if s.Cluster.PowerW > 0 {
+		c.PowerW = s.Cluster.PowerW
+	}
+	return &c, nil
+}
+
+// hostLaunch is the host's time per kernel of an eager framework.
+func hostLaunch(s *scenarios.Scenario) unit.Time {
+	if s.Framework.CUDAGraphs {
+		return 0
+	}
+	return hostPerKernel
+}
+
+// hostPerKernel is assumed: Python, the dispatcher and the launch itself cost
+// an eager framework about this much for each kernel. PyTorch's own overhead
+// is 5-10 us an op (PyTorch documentation, "CPU overhead"); vLLM's eager
+// all-reduce shows 16 us more than its graph replay on H100
+// (vllm_0.24.0_custom_allreduce_perf.csv).
+const hostPerKernel = 10 * unit.Microsecond
+
+// jitterSigma is the assumed relative spread of GPUs of one kind under the
+// same load. A step waits for the slowest rank: its expected excess over the
+// mean is sigma times the expected maximum of n normal variables.
+const jitterSigma = 0.005
+
+// jitter is the relative excess of the slowest of n ranks.
+func jitter(n int64) float64 {
+	if n < 2 {
+		return 0
+	}
+	// Blom's approximation of the expected maximum of n standard normals.
+	return jitterSigma * math.Sqrt2 * math.Erfinv(2*(float64(n)-0.375)/(float64(n)+0.25)-1)
+}
+
+// sources is the share of kernel time on the compute and communication lanes
+// of all works that was priced from each source.
+func (r *Run) sources() map[string]float64 {
+	out, total := map[string]float64{}, 0.0
+	counts := make([]float64, len(r.Step.Works))
+	for _, w := range r.Step.Program.Work {
+		counts[w]++
+	}
+	add := func(k cost.Kernel, n float64) {
+		e := r.prices.kernels[k]
+		t := n * e.Time.Seconds()
+		if e.Source != "" {
+			out[string(e.Source)] += t
+			total += t
+		}
+	}
+	for i, w := range r.Step.Works {
+		if w.Kernel != nil {
+			add(w.Kernel, counts[i])
+		}
+		for _, u := range w.Blocks {
+			for _, op := range u.Block.Ops {
+				add(op.Kernel, counts[i]*float64(u.Times))
+			}
+		}
+	}
+	for k := range out {
+		out[k] /= max(total, 1e-300)
+	}
+	return out
+}
+
+// warnings names kernels that were priced outside what was measured, the
+// costliest first.
+func (p *prices) warnings() []string {
+	var notes []string
+	for k, e := range p.kernels {
+		if e.Source == cost.Roofline {
+			notes = append(notes, fmt.Sprintf("%s is priced by roofline: %s", k, e.Note))
+		}
+	}
+	slices.Sort(notes)
+	if len(notes) > maxWarnings {
+		notes = append(notes[:maxWarnings], fmt.Sprintf("and %d more kernels priced by roofline", len(notes)-maxWarnings))
+	}
+	return notes
+}
+
+// maxWarnings keeps a report readable.
+const maxWarnings = 5
