@@ -21,6 +21,9 @@ type Sample struct {
 // Rejected counts the rows of a table that were not used, by reason.
 type Rejected map[string]int
 
+// longest time that a row may hold, in microseconds: an hour. It refuses infinities.
+const longest = 3.6e9
+
 // reader understands one kind of table, recognised by the file's name
 // (relative to DIR, slash-separated). Readers register themselves.
 type reader struct {

@@ -191,7 +191,7 @@ func writeProfile(path string, p *cost.Profile) (size int, err error) {
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".profile-*")
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("profile file: %w", err)
 	}
 	defer func() {
 		if err != nil {

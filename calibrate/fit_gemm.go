@@ -134,8 +134,21 @@ func fitGEMMRows(samples []Sample, g *hw.GPU, _ *cost.Profile) (*cost.GEMMModel,
 		target[i] = math.Log(micros[i] / m.Micros(k, g))
 		weight[i] = weightOf(micros[i])
 	}
-	m.Surface, err = fitSurface(gemmLayout(), at, target, weight)
+	if m.Surface, err = fitSurface(gemmLayout(), at, target, weight); err != nil {
+		return nil, err
+	}
+	if kernels[0].DType.Bytes() < 2 {
+		for i, s := range samples {
+			target[i] = min(math.Log(s.Best/s.Micros), 0)
+		}
+		m.Fastest, err = fitSurface(fastestLayout(), at, target, weight)
+	}
 	return m, err
+}
+
+// fastestLayout is coarse: libraries differ by what they were made for, not by tiles.
+func fastestLayout() cost.Surface {
+	return cost.Surface{lattice(axis("m", 4, 8, 10, 12, 14), axis("n", 9, 11, 13, 15), axis("k", 9, 11, 13, 15))}
 }
 
 // gemmLayout has a knot an octave where training and inference run, and steps

@@ -6,8 +6,10 @@ import (
 	"embed"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -23,8 +25,20 @@ var loaded sync.Map // name of a GPU → *cost.Profile
 
 // Profile returns the embedded profile of a GPU, by name or alias. It is shared:
 // do not write to it. A GPU without a profile file derives all its prices from
-// its base profile. The error of an unknown name suggests the nearest.
+// its base profile. A name that ends in .json is a profile file, as Fit writes
+// it. The error of an unknown name suggests the nearest.
 func Profile(name string) (*cost.Profile, error) {
+	if strings.HasSuffix(name, ".json") {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		p, err := cost.ReadProfile(data, Profile)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return p, nil
+	}
 	g, err := hw.LookupGPU(name)
 	if err != nil {
 		return nil, err

@@ -39,7 +39,7 @@ func readGEMM(file string, _ *hw.GPU) ([]Sample, Rejected, error) {
 		switch {
 		case r.err != nil:
 			return
-		case min(k.M, k.N, k.K) < 1 || !(micros > 0):
+		case min(k.M, k.N, k.K) < 1 || !(micros > 0 && micros < longest):
 			rejected["no size or no time"]++
 			return
 		}

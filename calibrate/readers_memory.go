@@ -93,7 +93,7 @@ func readVidurLayer(file string, g *hw.GPU) ([]Sample, Rejected, error) {
 				return
 			}
 			micros := r.float("time_stats."+column+".median") * 1e3
-			if !(micros > 0) {
+			if !(micros > 0 && micros < longest) {
 				rejected[column+": no time"]++
 				return
 			}

@@ -99,7 +99,7 @@ func (r *Run) breakdown() map[string]float64 {
 			continue
 		}
 		if gap := t.Start[id] - end[rank]; gap > 0 {
-			r.charge(wait, id, gap)
+			r.charge(wait, id, gap, end)
 		}
 		end[rank] = t.End[id]
 	}
@@ -151,9 +151,10 @@ func (r *Run) chargeWorks(out, hidden map[string]float64) {
 }
 
 // charge books a wait of the compute lane before op id: for data-parallel
-// communication, for the transfer that arrived last, and the rest (the other
-// stage was not ready) as bubble.
-func (r *Run) charge(wait map[string]unit.Time, id program.OpID, gap unit.Time) {
+// communication what went on after its rank had computed all it could, for the
+// transfer that arrived last its own time, and the rest (the other rank was not
+// ready) as bubble. computed is when each rank's compute lane last ended.
+func (r *Run) charge(wait map[string]unit.Time, id program.OpID, gap unit.Time, computed []unit.Time) {
 	p := r.Program
 	b := r.Timeline.Blocker[id]
 	if b != program.None && p.Works[p.Work[b]].Kind == program.Other { // the barrier before the optimizer
@@ -165,7 +166,9 @@ func (r *Run) charge(wait map[string]unit.Time, id program.OpID, gap unit.Time) 
 	}
 	switch k := p.Works[p.Work[b]].Kind; k {
 	case program.GradReduce, program.ParamGather:
-		wait[k.String()+"_exposed"] += gap
+		d := max(min(gap, r.Timeline.End[b]-computed[p.Lanes[p.Lane[b]].Rank]), 0)
+		wait[k.String()+"_exposed"] += d
+		wait["bubble"] += gap - d
 	case program.Send:
 		d := min(gap, r.prices.dur[p.Work[b]])
 		wait["pipeline_send"] += d

@@ -64,7 +64,7 @@ func (c *calibrateFitCmd) Run(ctx context.Context, std *streams) error {
 
 type calibrateEvaluateCmd struct {
 	From    string `required:"" placeholder:"DIR" help:"Folder of tables of one GPU, searched with its subfolders."`
-	Profile string `default:"h100" help:"Profile to hold against the tables."`
+	Profile string `default:"h100" help:"Profile to hold against the tables: a GPU, or a profile file (*.json)."`
 	JSON    bool   `name:"json" help:"Print one JSON document and nothing else."`
 }
 

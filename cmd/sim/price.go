@@ -15,7 +15,7 @@ import (
 type priceCmd struct {
 	Kernel  string   `arg:"" help:"One of gemm, grouped_gemm, attention, moe, memory, all_reduce, all_gather, reduce_scatter, all_to_all, p2p, ep_dispatch, ep_combine."`
 	Sizes   []string `arg:"" optional:"" name:"key=value" help:"Sizes of the kernel, e.g. m=8192 n=8192 k=8192 dtype=bf16; a wrong key lists them all."`
-	Profile string   `default:"h100" help:"GPU whose profile prices the kernel."`
+	Profile string   `default:"h100" help:"Profile that prices the kernel: a GPU, or a profile file (*.json)."`
 	JSON    bool     `name:"json" help:"Print one JSON document and nothing else."`
 }
 

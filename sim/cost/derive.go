@@ -15,6 +15,7 @@ import (
 // miss otherwise.
 const (
 	derivedErr  = 0.15
+	powerErr    = 0.05 // more, where the power limit differs
 	launchFloor = 2.5 // us: the shortest GEMM of any table is 1.7 to 2.6 us
 )
 
@@ -34,34 +35,28 @@ func (p *Profile) derived(k Kernel) (Estimate, error) {
 		return Estimate{}, err
 	}
 	from, to := p.base.hw, p.hw
-	floor := launchFloor
-	if e.Time.Micros() < floor {
-		floor = e.Time.Micros()
-	}
-	var ratio float64
-	relErr := derivedErr
+	floor, ratio, relErr := launchFloor, 1.0, derivedErr
 	rule := "derived from " + p.base.Name
-	switch c := k.(type) {
+	switch k.(type) {
 	case Collective, P2P, ExpertExchange:
-		ratio, floor, err = p.linkRatio(k, e)
+		floor, ratio, err = p.linkRatio(k)
 	default:
 		ratio, err = rooflineRatio(k, from, to)
-		if f := powerClock(from, to); f < 1 && k.FLOPs() > 0 {
-			cap := 1 + (1/f-1)*computeShare(k, from)
-			ratio *= cap
-			relErr += 0.05
-			rule += fmt.Sprintf(", clock under %.0f W assumed at %.2f of that under %.0f W", to.PowerW, f, from.PowerW)
+		if clock := powerClock(from, to); clock < 1 && k.FLOPs() > 0 {
+			ratio *= 1 + (1/clock-1)*computeShare(k, from)
+			relErr += powerErr
+			rule += fmt.Sprintf(", its clock under %.0f W assumed at %.2f of that under %.0f W", to.PowerW, clock, from.PowerW)
 		}
-		_ = c
 	}
 	if err != nil {
 		return Estimate{}, err
 	}
-	us := floor + (e.Time.Micros()-floor)*ratio
+	us := e.Time.Micros()
+	floor = min(floor, us)
 	if e.Note != "" {
 		rule += ": " + e.Note
 	}
-	return Estimate{Time: unit.Micros(us), RelErr: math.Hypot(e.RelErr, relErr), Source: Derived, Note: rule}, nil
+	return Estimate{Time: unit.Micros(floor + (us-floor)*ratio), RelErr: math.Hypot(e.RelErr, relErr), Source: Derived, Note: rule}, nil
 }
 
 // rooflineRatio is the time of a kernel at the published peaks of one GPU over
@@ -104,35 +99,31 @@ func powerClock(from, to *hw.GPU) float64 {
 	return math.Pow(to.PowerW/from.PowerW, 0.4)
 }
 
-// linkRatio scales what is above a message's latency with the bandwidth of
-// NVLink, and leaves what goes over a NIC: its rate is part of the kernel.
-func (p *Profile) linkRatio(k Kernel, e Estimate) (ratio, floorMicros float64, err error) {
-	from, to := p.base.hw, p.hw
-	ratio = from.NVLinkGBps / to.NVLinkGBps
-	var empty Kernel
+// linkRatio scales what is above a message's latency, the price of hardly any
+// bytes, with the bandwidth of NVLink. What goes over a NIC stays: the NIC's rate
+// is part of the kernel.
+func (p *Profile) linkRatio(k Kernel) (latencyMicros, ratio float64, err error) {
+	const few = 1024 // bytes
 	switch c := k.(type) {
 	case Collective:
 		if c.Group.Domains() > 1 {
-			return 1, 0, nil
+			return 0, 1, nil
 		}
-		c.Bytes = min(c.Bytes, 1024)
-		empty = c
+		c.Bytes = min(c.Bytes, few)
+		k = c
 	case P2P:
 		if c.NICGBps > 0 {
-			return 1, 0, nil
+			return 0, 1, nil
 		}
-		c.Bytes = min(c.Bytes, 1024)
-		empty = c
+		c.Bytes = min(c.Bytes, few)
+		k = c
 	case ExpertExchange:
 		if c.Group.Domains() > 1 {
-			return 1, 0, nil
+			return 0, 1, nil
 		}
 		c.Tokens = min(c.Tokens, 1)
-		empty = c
+		k = c
 	}
-	latency, err := p.base.Price(empty)
-	if err != nil {
-		return 0, 0, err
-	}
-	return ratio, min(latency.Time.Micros(), e.Time.Micros()), nil
+	latency, err := p.base.Price(k)
+	return latency.Time.Micros(), p.base.hw.NVLinkGBps / p.hw.NVLinkGBps, err
 }

@@ -30,7 +30,9 @@ type GEMMModel struct {
 	// Layouts are the fits of the gradients' products, where they were measured.
 	Layouts map[Layout]LayoutFit `json:"layouts,omitempty"`
 	Surface Surface              `json:"surface"`
-	Errors  ErrorBand            `json:"errors"`
+	// Fastest is the logarithm of the fastest collection's time over the median's.
+	Fastest Surface   `json:"fastest,omitempty"`
+	Errors  ErrorBand `json:"errors"`
 }
 
 // LayoutFit is the time of a gradient's product over that of the forward product
@@ -65,8 +67,8 @@ const layoutRuleErr = 0.06
 var gemmTiles = [][2]float64{{128, 256}, {256, 128}, {128, 128}, {64, 256}, {64, 128}, {64, 64}}
 
 func (g GEMM) valid() error {
-	if g.M < 1 || g.N < 1 || g.K < 1 || g.Batch < 0 {
-		return fmt.Errorf("gemm: sizes must be 1 or more: %s", g)
+	if least, most := min(g.M, g.N, g.K), max(g.M, g.N, g.K); least < 1 || most > maxSize || g.Batch < 0 {
+		return fmt.Errorf("gemm: sizes must be 1 or more and at most 2^60: %s", g)
 	}
 	switch g.Layout {
 	case "", Fwd, Dgrad, Wgrad:
@@ -131,6 +133,9 @@ func (m *GEMMModel) finish(k GEMM, g *hw.GPU, from Estimate, first float64) (Est
 	c := k.Coords()
 	c["us"] = max(ShortestLog2, min(LongestLog2, math.Log2(first))) // longer is not elsewhere
 	us := first * math.Exp(m.Surface.At(c))
+	if k.Fastest {
+		us *= math.Exp(min(m.Fastest.At(c), 0))
+	}
 	est := Estimate{RelErr: m.Errors.At(us), Source: Interpolated}
 	if feature, by := m.Surface.Beyond(c); by > 0 {
 		est.Source = Roofline

@@ -53,6 +53,9 @@ type GEMM struct {
 	DType   unit.DType
 	Layout  Layout // "" is Fwd
 	Batch   int64
+	// Fastest: by the fastest of the libraries that were measured instead of their
+	// median. Engines bring their own 8-bit kernels; training calls cuBLASLt.
+	Fastest bool
 }
 
 // Family implements Kernel.
@@ -81,6 +84,9 @@ func (g GEMM) String() string {
 	}
 	if g.Batch > 1 {
 		s += fmt.Sprintf(" batch=%d", g.Batch)
+	}
+	if g.Fastest {
+		s += " fastest=true"
 	}
 	return s
 }

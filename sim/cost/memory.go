@@ -30,8 +30,8 @@ type MemoryOp struct {
 }
 
 func (m Memory) valid() error {
-	if m.Read < 0 || m.Write < 0 {
-		return fmt.Errorf("memory: negative bytes: %s", m)
+	if m.Read < 0 || m.Write < 0 || m.Read > maxSize || m.Write > maxSize {
+		return fmt.Errorf("memory: bytes out of range: %s", m)
 	}
 	if _, known := memoryRules[m.Op]; known {
 		return nil

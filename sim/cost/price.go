@@ -59,12 +59,20 @@ func validKernel(k Kernel) error {
 	case MoE:
 		return bad(k.DType)
 	case ExpertExchange:
+		if err := k.Group.check(); err != nil {
+			return err
+		}
 		return bad(k.DType)
 	case Memory:
 		return k.valid()
+	case Collective:
+		return k.Group.check()
 	}
 	return nil
 }
+
+// maxSize bounds sizes and bytes so that their sums stay in range.
+const maxSize = 1 << 60
 
 // own prices a kernel by the profile's own fits.
 func (p *Profile) own(k Kernel) (Estimate, error) {
@@ -128,22 +136,27 @@ func tensorCoreFormat(d unit.DType) unit.DType {
 }
 
 // RooflineOf is the least time that the GPU's published peaks allow a kernel: the
-// larger of FLOPs over peak and bytes over bandwidth, of NVLink or the NIC where
+// larger of FLOPs over peak and bytes over bandwidth, of NVLink and the NICs where
 // it communicates. It is no price: no kernel reaches it.
 func RooflineOf(k Kernel, g *hw.GPU) (Estimate, error) {
 	if err := validKernel(k); err != nil {
 		return Estimate{}, err
 	}
-	note := "published peaks of " + g.Name
 	var seconds float64
 	switch c := k.(type) {
 	case Collective:
-		seconds = float64(c.Bytes) * c.BusFactor() / linkRate(g, c.NICGBps, c.Group.Domains() > 1)
+		seconds = collectiveRoofline(c, g)
 	case P2P:
-		seconds = float64(c.Bytes) / linkRate(g, c.NICGBps, c.NICGBps > 0)
+		seconds = float64(c.Bytes) / (g.NVLinkGBps * 1e9)
+		if c.NICGBps > 0 {
+			seconds = float64(c.Bytes) / (c.NICGBps * 1e9)
+		}
 	case ExpertExchange:
-		n := float64(max(c.Group.Ranks, 1))
-		seconds = c.HBMBytes() * (n - 1) / n / linkRate(g, c.NICGBps, c.Group.Domains() > 1)
+		n := float64(c.Group.Ranks)
+		seconds = c.Traffic() * (n - 1) / n / (g.NVLinkGBps * 1e9)
+		if c.Group.Domains() > 1 && c.NICGBps > 0 {
+			seconds = c.Traffic() / (c.NICGBps * 1e9)
+		}
 	default:
 		seconds = k.HBMBytes() / (g.HBMGBps * 1e9)
 		if f := k.FLOPs(); f > 0 {
@@ -157,15 +170,24 @@ func RooflineOf(k Kernel, g *hw.GPU) (Estimate, error) {
 	if math.IsNaN(seconds) || seconds < 0 {
 		return Estimate{}, fmt.Errorf("roofline: %q makes no sense", k)
 	}
-	return Estimate{Time: unit.Seconds(seconds), RelErr: 1, Source: Roofline, Note: note}, nil
+	return Estimate{Time: unit.Seconds(seconds), RelErr: 1, Source: Roofline, Note: "published peaks of " + g.Name}, nil
 }
 
-// linkRate is in bytes a second.
-func linkRate(g *hw.GPU, nicGBps float64, overNIC bool) float64 {
-	if overNIC && nicGBps > 0 {
-		return nicGBps * 1e9
+// collectiveRoofline is in seconds. Every rank passes its buffer once over NVLink,
+// but for its own part, and what other domains need goes once over the domain's
+// NICs: switches may add (NVLS, SHARP), so a sum costs no more than a copy. In an
+// all-to-all nothing is shared, and each rank has its own NIC.
+func collectiveRoofline(c Collective, g *hw.GPU) float64 {
+	local, domains := float64(min(c.Group.Ranks, c.Group.PerDomain)), float64(c.Group.Domains())
+	seconds := float64(c.Bytes) * (local - 1) / local / (g.NVLinkGBps * 1e9)
+	if domains > 1 && c.NICGBps > 0 {
+		nics := local
+		if c.Kind == AllToAll {
+			nics = 1
+		}
+		seconds = max(seconds, float64(c.Bytes)*(domains-1)/domains/(nics*c.NICGBps*1e9))
 	}
-	return g.NVLinkGBps * 1e9
+	return seconds
 }
 
 // peakOf returns the dense peak of a kernel's format in TFLOP/s.

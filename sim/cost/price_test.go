@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"orrery/calibrate"
 	"orrery/sim/cost"
 	"orrery/sim/unit"
 )
@@ -24,9 +25,14 @@ func TestRoofline(t *testing.T) {
 	assert.InEpsilon(t, 2*8192*8192/3352e9, seconds(cost.GEMM{M: 1, N: 8192, K: 8192, DType: unit.BF16}), 1e-3)
 	assert.InEpsilon(t, 2e9/3352e9, seconds(cost.Memory{Op: "copy", Read: 1e9, Write: 1e9}), 1e-6)
 	eight := cost.Group{Ranks: 8, PerDomain: 8}
-	assert.InEpsilon(t, 1e9*14/8/450e9, seconds(cost.Collective{Kind: cost.AllReduce, Bytes: 1e9, Group: eight}), 1e-6)
+	assert.InEpsilon(t, 1e9*7/8/450e9, seconds(cost.Collective{Kind: cost.AllReduce, Bytes: 1e9, Group: eight}), 1e-6)
 	two := cost.Group{Ranks: 16, PerDomain: 8}
-	assert.InEpsilon(t, 1e9*15/16/50e9, seconds(cost.Collective{Kind: cost.AllGather, Bytes: 1e9, Group: two, NICGBps: 50}), 1e-6)
+	gather := cost.Collective{Kind: cost.AllGather, Bytes: 1e9, Group: two, NICGBps: 50}
+	assert.InEpsilon(t, 1e9*7/8/450e9, seconds(gather), 1e-6, "NVLink of 450 GB/s, not 8 NICs for half of it")
+	gather.NICGBps = 12.5
+	assert.InEpsilon(t, 1e9/2/100e9, seconds(gather), 1e-6, "8 NICs of 12.5 GB/s")
+	gather.Kind = cost.AllToAll
+	assert.InEpsilon(t, 1e9/2/12.5e9, seconds(gather), 1e-6)
 	assert.InEpsilon(t, 1e9/450e9, seconds(cost.P2P{Bytes: 1e9}), 1e-6)
 	_, err := cost.RooflineOf(cost.GEMM{M: 1, N: 1, K: 1, DType: unit.NVFP4}, g)
 	assert.Error(t, err, "no nvfp4 on Hopper")
@@ -112,4 +118,23 @@ func TestMemoryOp(t *testing.T) {
 		b := a + rapid.Float64Range(0, 1e9).Draw(t, "more")
 		require.GreaterOrEqual(t, op.Micros(b, g), op.Micros(a, g))
 	})
+}
+
+// Of a collective only what is above its latency follows the links.
+func TestDerivedCollectivesFollowTheLinks(t *testing.T) {
+	h800, err := calibrate.Profile("h800")
+	require.NoError(t, err)
+	h100 := h800.Base()
+	micros := func(p *cost.Profile, k cost.Kernel) float64 {
+		e, err := p.Price(k)
+		require.NoError(t, err)
+		return e.Time.Micros()
+	}
+	in := cost.Collective{Kind: cost.AllGather, Bytes: 1 << 30, Group: cost.Group{Ranks: 8, PerDomain: 8}}
+	assert.InEpsilon(t, 450.0/200, micros(h800, in)/micros(h100, in), 0.02)
+	in.Bytes = 512
+	assert.InEpsilon(t, 1, micros(h800, in)/micros(h100, in), 0.02)
+	over := cost.Collective{Kind: cost.AllGather, Bytes: 1 << 30, Group: cost.Group{Ranks: 16, PerDomain: 8}, NICGBps: 50}
+	assert.InEpsilon(t, 1, micros(h800, over)/micros(h100, over), 1e-6)
+	assert.InEpsilon(t, 450.0/200, micros(h800, cost.P2P{Bytes: 1 << 30})/micros(h100, cost.P2P{Bytes: 1 << 30}), 0.02)
 }

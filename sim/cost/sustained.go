@@ -17,9 +17,9 @@ type sustained struct{ wide, narrow float64 } // 16-bit formats; 8-bit and narro
 
 var sustainedBy = map[string]sustained{
 	"sm80":  {1, 1},
-	"sm90":  {1.16, 1.06},
-	"sm100": {1.20, 1.10},
-	"sm103": {1.20, 1.10},
+	"sm90":  {1.16, 1.08},
+	"sm100": {1.20, 1.06},
+	"sm103": {1.20, 1.06},
 }
 
 // Sustained is the factor on a kernel's price inside a training step: 1 for

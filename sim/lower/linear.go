@@ -45,7 +45,7 @@ func (s *shapes) forward(b *builder, l linear) {
 	if s.quantised(l) && !l.fusedCast {
 		b.compute("cast "+l.name, Casts, s.castKernel(l.m, l.k))
 	}
-	g := b.compute(l.name, l.class, gemm(l.m, l.n, l.k, l.dt, cost.Fwd))
+	g := b.compute(l.name, l.class, s.product(l, l.m, l.n, l.k, cost.Fwd))
 	if gather >= 0 && s.fw.OverlapTP {
 		b.pipelined(g, gather, int(s.tp))
 	}
@@ -65,6 +65,15 @@ func (s *shapes) reduceKernel(bytes int64) cost.Kernel {
 		return s.coll(cost.ReduceScatter, bytes, s.p.Groups.TP)
 	}
 	return s.coll(cost.AllReduce, bytes, s.p.Groups.TP)
+}
+
+// product is one of a linear layer's three products. Narrow formats are priced
+// by the fastest library: training frameworks call cuBLASLt, the median of the
+// tables is over the inference engines' own kernels.
+func (s *shapes) product(l linear, m, n, k int64, layout cost.Layout) cost.GEMM {
+	g := gemm(m, n, k, l.dt, layout)
+	g.Fastest = s.quantised(l)
+	return g
 }
 
 func (s *shapes) quantised(l linear) bool { return s.fp8() && l.dt == s.dt }
@@ -103,7 +112,7 @@ func (s *shapes) backward(b *builder, l linear) {
 	if l.split == column && sp && !l.frozen {
 		regather = b.side("all-gather x "+l.name, TPComm, s.coll(cost.AllGather, 2*l.m*l.k, s.p.Groups.TP))
 	}
-	d := b.compute("dgrad "+l.name, l.class, gemm(l.m, l.k, l.n, l.dt, cost.Dgrad))
+	d := b.compute("dgrad "+l.name, l.class, s.product(l, l.m, l.k, l.n, cost.Dgrad))
 	if gather >= 0 && s.fw.OverlapTP {
 		b.pipelined(d, gather, int(s.tp))
 	}
@@ -113,7 +122,7 @@ func (s *shapes) backward(b *builder, l linear) {
 		reduce = b.side("reduce d "+l.name, TPComm, s.reduceKernel(2*l.m*l.k))
 	}
 	if !l.frozen {
-		w := b.computeAfter("wgrad "+l.name, l.class, gemm(l.n, l.k, l.m, l.dt, cost.Wgrad), regather)
+		w := b.computeAfter("wgrad "+l.name, l.class, s.product(l, l.n, l.k, l.m, cost.Wgrad), regather)
 		b.b.Ops[w].Wgrad = true
 	}
 	if reduce >= 0 { // what follows needs the reduced gradient
