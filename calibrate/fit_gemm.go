@@ -139,7 +139,10 @@ func fitGEMMRows(samples []Sample, g *hw.GPU, _ *cost.Profile) (*cost.GEMMModel,
 	}
 	if kernels[0].DType.Bytes() < 2 {
 		for i, s := range samples {
-			target[i] = min(math.Log(s.Best/s.Micros), 0)
+			target[i] = 0
+			if s.Best > 0 { // else its only collection
+				target[i] = min(math.Log(s.Best/s.Micros), 0)
+			}
 		}
 		m.Fastest, err = fitSurface(fastestLayout(), at, target, weight)
 	}

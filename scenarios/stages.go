@@ -29,12 +29,18 @@ func (r *resolver) stages() {
 	}
 	r.settle("schedule.account_embedding", false, "default")
 	split := divide(layers, n, r.s.Schedule.AccountEmbedding)
+	mtp := r.s.Model.MTP > 0 && n > 1 && !r.s.Schedule.AccountEmbedding
+	if mtp {
+		split = fillFront(layers, n)
+	}
 	if split == nil {
 		r.fail([]string{"parallel.vp", "parallel.pp"}, "more stages than layers", fmt.Sprintf("pp %d, vp %d", p.PP, p.VP), fmt.Sprintf("pp x vp up to model.layers (%d)", layers))
 		return
 	}
 	how := "derived: layers / (pp x vp)"
 	switch {
+	case mtp:
+		how = "derived: layers / (pp x vp), rounded up from the front; the last stages also hold MTP"
 	case r.s.Schedule.AccountEmbedding:
 		how = "derived: (layers + 2) / (pp x vp), less 1 at both ends"
 	case layers%n != 0:
@@ -69,6 +75,20 @@ func divide(layers, n int64, account bool) []int64 {
 	}
 	if out[0] < 0 || out[n-1] < 0 {
 		return nil
+	}
+	return out
+}
+
+// fillFront gives each stage the mean number of layers, rounded up, until none
+// is left: the last stages stay light for the MTP modules and two output
+// layers, as Megatron-Bridge lays DeepSeek-V3 out (deepseek_v3 recipe, pipeline
+// layout of 16 stages: 4 layers on fifteen, 1 on the last).
+func fillFront(layers, n int64) []int64 {
+	per := (layers + n - 1) / n
+	out := make([]int64, n)
+	for i := range out {
+		out[i] = min(per, layers)
+		layers -= out[i]
 	}
 	return out
 }

@@ -92,9 +92,34 @@ func (p *prices) work(w *lower.Work, out *workPrice, kind program.Kind) error {
 		}
 		out.addTimes(b, u.Times)
 	}
+	for _, u := range w.Beside {
+		if err := p.beside(u, out); err != nil {
+			return err
+		}
+	}
 	if host := unit.Time(out.Launches) * p.host; host > out.Time && (kind == program.Forward || kind == program.Backward) {
 		out.Host = host - out.Time
 	}
+	return nil
+}
+
+// beside slows a work by the data-parallel communication that runs behind it:
+// its kernels take SMs for as long as both run.
+func (p *prices) beside(u lower.Use, out *workPrice) error {
+	b, err := p.block(u.Block)
+	if err != nil {
+		return err
+	}
+	var slow float64
+	for i, op := range u.Block.Ops {
+		slow += p.smShare(op.Kernel) * b.Dur[i].Seconds() * float64(u.Times)
+	}
+	if busy := b.Time.Seconds() * float64(u.Times); busy > out.Time.Seconds() && busy > 0 {
+		slow *= out.Time.Seconds() / busy
+	}
+	extra := blockPrice{Busy: out.Busy, Contended: unit.Seconds(slow)}
+	p.contend(&extra)
+	out.Busy, out.Contended, out.Time = extra.Busy, out.Contended+extra.Contended, out.Time+extra.Contended
 	return nil
 }
 
@@ -204,7 +229,7 @@ func (p *prices) account(b *lower.Block, bp *blockPrice, hidden map[int]unit.Tim
 			total[op.Class] += d + hidden[i]
 			continue
 		}
-		bp.Launches++
+		bp.Launches += max(op.Launches, 1)
 		bp.expose(b, at, s, i)
 		at = s + d
 		bp.Busy[op.Class] += d
@@ -287,9 +312,12 @@ func (p *blockPrice) overlap(b *lower.Block, i int) unit.Time {
 
 // smShare is the share of the SMs that a communication kernel occupies.
 func (p *prices) smShare(k cost.Kernel) float64 {
-	c, ok := k.(cost.Collective)
-	if !ok {
-		return 0
+	var sms int64
+	switch k := k.(type) {
+	case cost.Collective:
+		sms = k.DefaultSMs(p.gpu)
+	case cost.ExpertExchange:
+		sms = k.DefaultSMs()
 	}
-	return float64(c.DefaultSMs(p.gpu)) / float64(p.gpu.SMs)
+	return float64(sms) / float64(p.gpu.SMs)
 }

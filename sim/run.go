@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"orrery/calibrate"
 	"orrery/scenarios"
@@ -62,7 +63,7 @@ func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, er
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	r.prices = newPrices(profile.On(gpu), gpu, hostLaunch(s))
+	r.prices = newPrices(profile.On(gpu), gpu, hostLaunch(s, gpu))
 	if err := r.prices.step(r.Step); err != nil {
 		return nil, err
 	}
@@ -101,19 +102,25 @@ func machine(s *scenarios.Scenario) (*hw.GPU, error) {
 }
 
 // hostLaunch is the host's time per kernel of an eager framework.
-func hostLaunch(s *scenarios.Scenario) unit.Time {
-	if s.Framework.CUDAGraphs {
+func hostLaunch(s *scenarios.Scenario, g *hw.GPU) unit.Time {
+	switch {
+	case s.Framework.CUDAGraphs:
 		return 0
+	case strings.HasPrefix(g.Name, "gb"): // Grace
+		return gracePerKernel
 	}
-	return hostPerKernel
+	return x86PerKernel
 }
 
-// hostPerKernel is assumed: Python, the dispatcher and the launch itself cost
-// an eager framework about this much for each kernel. PyTorch's own overhead
-// is 5-10 us an op (PyTorch documentation, "CPU overhead"); vLLM's eager
-// all-reduce shows 16 us more than its graph replay on H100
-// (vllm_0.24.0_custom_allreduce_perf.csv).
-const hostPerKernel = 10 * unit.Microsecond
+// What Python, the dispatcher and the launch cost an eager framework for each
+// kernel. vLLM's eager all-reduce takes 14 to 17 us more than its graph replay on
+// x86 hosts and 41 us more on Grace (vllm_0.24.0_custom_allreduce_perf.csv,
+// medians up to 4 KiB); most kernels share a Python call with others, so that
+// about half of it is assumed for each.
+const (
+	x86PerKernel   = 8 * unit.Microsecond
+	gracePerKernel = 20 * unit.Microsecond
+)
 
 // jitterSigma is the assumed relative spread of GPUs of one kind under the
 // same load. A step waits for the slowest rank: its expected excess over the

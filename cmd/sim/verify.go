@@ -16,6 +16,8 @@ type verifyCmd struct {
 	Runs   string   `placeholder:"FILE.csv" help:"Runs in the format of published_runs.csv; without it, a set embedded in the program."`
 	Filter []string `placeholder:"column=value" help:"Only rows whose column has this value; may be repeated." sep:"none"`
 	JSON   bool     `name:"json" help:"Print one JSON document and nothing else."`
+
+	Explain bool `help:"Print the whole report of each row's run instead, to see why it is off."`
 }
 
 func (c *verifyCmd) Run(ctx context.Context, std *streams) error {
@@ -37,6 +39,9 @@ func (c *verifyCmd) Run(ctx context.Context, std *streams) error {
 	if len(rows) == 0 {
 		return badInput(fmt.Errorf("%s: no row is left to verify (filters: %s)", name, strings.Join(c.Filter, ", ")))
 	}
+	if c.Explain {
+		return explain(ctx, std, rows)
+	}
 	rep, err := verify.Run(ctx, rows)
 	if err != nil {
 		return err
@@ -45,4 +50,20 @@ func (c *verifyCmd) Run(ctx context.Context, std *streams) error {
 		return writeJSON(std.out, rep)
 	}
 	return report.Verify(std.out, rep)
+}
+
+// explain prints the report of each row's run, or why there is none.
+func explain(ctx context.Context, std *streams, rows []verify.Row) error {
+	for _, r := range rows {
+		run, err := verify.Simulate(ctx, r)
+		if err != nil {
+			fmt.Fprintf(std.out, "%s: %v\n\n", r["id"], err)
+			continue
+		}
+		fmt.Fprintf(std.out, "%s: %s %s measured, %s\n", r["id"], r["metric"], r["value"], r["source"])
+		if err := report.Text(std.out, run.Result, std.colour); err != nil {
+			return err
+		}
+	}
+	return nil
 }

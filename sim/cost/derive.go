@@ -16,7 +16,7 @@ import (
 const (
 	derivedErr  = 0.15
 	powerErr    = 0.05 // more, where the power limit differs
-	launchFloor = 2.5 // us: the shortest GEMM of any table is 1.7 to 2.6 us
+	launchFloor = 2.5  // us: the shortest GEMM of any table is 1.7 to 2.6 us
 )
 
 // On returns the profile for another GPU: p itself if it is p's own, else a

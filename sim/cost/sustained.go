@@ -46,8 +46,6 @@ func (p *Profile) Sustained(k Kernel) float64 {
 		return pick(k.DType)
 	case GroupedGEMM:
 		return pick(k.DType)
-	case Attention:
-		return pick(k.DType)
 	}
 	return 1
 }

@@ -59,7 +59,9 @@ type Op struct {
 	Pair  int // index of the comm op, valid where Split > 1
 	// Recompute marks forward kernels that the backward pass runs again.
 	Recompute bool
-	Wgrad     bool // gradient for weights (can be split off by zero-bubble schedules)
+	// Launches is how many kernels the host launches for this op; 0 counts as 1.
+	Launches int64
+	Wgrad    bool // gradient for weights (can be split off by zero-bubble schedules)
 }
 
 // Block is a sequence of kernels with a barrier at both ends: one layer's
@@ -97,6 +99,9 @@ func (b *builder) compute(name string, class Class, k cost.Kernel) int {
 	b.lastCmp = b.last
 	return b.last
 }
+
+// launches notes that the op takes so many kernels to launch.
+func (b *builder) launches(op int, n int64) { b.b.Ops[op].Launches = n }
 
 // comm appends a message that needs everything before it and that the next
 // kernel waits for.

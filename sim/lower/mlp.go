@@ -50,6 +50,27 @@ func (s *shapes) experts() expertShapes {
 	}
 }
 
+// expertCast quantises the rows of all local experts; Transformer Engine's
+// GroupedLinear launches a kernel for each.
+func (s *shapes) expertCast(b *builder, name string, e expertShapes, width int64) {
+	if s.fp8() {
+		b.launches(b.compute(name, Casts, s.castKernel(e.rows, width)), e.groups)
+	}
+}
+
+// expertGEMM is the product of all local experts: a cuBLAS call for each, and
+// for MXFP8 a kernel before it that swizzles the scales of each operand
+// (Transformer Engine, GroupedLinear).
+func (s *shapes) expertGEMM(b *builder, name string, e expertShapes, n, k int64, l cost.Layout) int {
+	op := b.compute(name, Experts, s.grouped(e, n, k, l))
+	each := int64(1)
+	if s.dt == unit.MXFP8 || s.dt == unit.NVFP4 {
+		each = 3
+	}
+	b.launches(op, each*e.groups)
+	return op
+}
+
 func (s *shapes) expertHidden() int64 {
 	if l := s.m.MoE.Latent; l > 0 {
 		return l
@@ -111,15 +132,11 @@ func (s *shapes) moe(b *builder) {
 	b.compute("permute", Router, mem("permute", 2*s.sp*h, 2*s.sp*h*m.TopK))
 	s.exchange(b, "dispatch")
 	s.etp(b, cost.AllGather)
-	if s.fp8() {
-		b.compute("cast experts", Casts, s.castKernel(e.rows, h))
-	}
-	b.compute("expert fc1", Experts, s.grouped(e, s.gate()*e.width, h, cost.Fwd))
+	s.expertCast(b, "cast experts", e, h)
+	s.expertGEMM(b, "expert fc1", e, s.gate()*e.width, h, cost.Fwd)
 	s.act(b, "expert activation", e.rows, e.width)
-	if s.fp8() {
-		b.compute("cast expert hidden", Casts, s.castKernel(e.rows, e.width))
-	}
-	b.compute("expert fc2", Experts, s.grouped(e, h, e.width, cost.Fwd))
+	s.expertCast(b, "cast expert hidden", e, e.width)
+	s.expertGEMM(b, "expert fc2", e, h, e.width, cost.Fwd)
 	s.etp(b, cost.ReduceScatter)
 	s.exchange(b, "combine")
 	b.compute("unpermute", Router, mem("unpermute", 2*s.sp*h*m.TopK, 2*s.sp*h))
@@ -131,16 +148,12 @@ func (s *shapes) moeBackward(b *builder) {
 	b.compute("d unpermute", Router, mem("permute", 2*s.sp*h, 2*s.sp*h*m.TopK))
 	s.exchange(b, "dispatch")
 	s.etp(b, cost.AllGather)
-	if s.fp8() {
-		b.compute("cast d experts", Casts, s.castKernel(e.rows, h))
-	}
-	b.compute("dgrad expert fc2", Experts, s.grouped(e, e.width, h, cost.Dgrad))
+	s.expertCast(b, "cast d experts", e, h)
+	s.expertGEMM(b, "dgrad expert fc2", e, e.width, h, cost.Dgrad)
 	s.expertWgrad(b, "wgrad expert fc2", e, h, e.width)
 	s.actBackward(b, "expert activation", e.rows, e.width)
-	if s.fp8() {
-		b.compute("cast d expert hidden", Casts, s.castKernel(e.rows, s.gate()*e.width))
-	}
-	b.compute("dgrad expert fc1", Experts, s.grouped(e, h, s.gate()*e.width, cost.Dgrad))
+	s.expertCast(b, "cast d expert hidden", e, s.gate()*e.width)
+	s.expertGEMM(b, "dgrad expert fc1", e, h, s.gate()*e.width, cost.Dgrad)
 	s.expertWgrad(b, "wgrad expert fc1", e, s.gate()*e.width, h)
 	s.etp(b, cost.ReduceScatter)
 	s.exchange(b, "combine")
@@ -163,8 +176,7 @@ func (s *shapes) expertWgrad(b *builder, name string, e expertShapes, n, k int64
 	if s.lora {
 		return
 	}
-	w := b.compute(name, Experts, s.grouped(e, n, k, cost.Wgrad))
-	b.b.Ops[w].Wgrad = true
+	b.b.Ops[s.expertGEMM(b, name, e, n, k, cost.Wgrad)].Wgrad = true
 }
 
 // topk is softmax or sigmoid, top-k and the load-balancing statistics, in fp32

@@ -207,6 +207,13 @@ func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
 	if seg.head {
 		kind += "h"
 	}
+	var beside []Use
+	for _, b := range []*bucket{seg.gather, seg.reduce} {
+		if b != nil {
+			kind += "+"
+			beside = append(beside, l.step.Works[l.bucketWork(b)].Blocks...)
+		}
+	}
 	return l.work(workKey{kind: kind, stage: int(s.Stage), first: seg.first, layers: seg.layers}, func() (program.Work, Work) {
 		sb := l.stages[s.Stage]
 		var uses []Use
@@ -241,7 +248,7 @@ func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
 				put(sb.embedB)
 			}
 		}
-		return program.Work{Name: fmt.Sprintf("%s stage %d", kind[:1], s.Stage), Kind: k}, Work{Blocks: uses}
+		return program.Work{Name: fmt.Sprintf("%s stage %d", kind[:1], s.Stage), Kind: k}, Work{Blocks: uses, Beside: beside}
 	})
 }
 

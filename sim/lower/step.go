@@ -25,6 +25,8 @@ type Work struct {
 	Blocks []Use
 	Kernel cost.Kernel // nil where there are blocks
 	Class  Class       // of Kernel
+	// Beside are the collectives that run behind the blocks, on the data-parallel lane.
+	Beside []Use
 }
 
 // Use is a block that runs so many times in a row.

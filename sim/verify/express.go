@@ -46,6 +46,9 @@ var hybrids = []string{"nemotron-h", "nemotron3"}
 
 func model(r Row, v map[string]any) error {
 	name := r["model"]
+	if r.says("paxml") {
+		return inexpressible("PaxML is not among the frameworks that are modelled")
+	}
 	for _, h := range hybrids {
 		if strings.HasPrefix(name, h) && name != "nemotron3-22b" {
 			return inexpressible("Mamba layers have no price")
@@ -129,12 +132,18 @@ func parallel(r Row, v map[string]any) error {
 		v["training.micro_batch"] = int64(1) // a local batch runs as pipeline microbatches of one sequence
 	}
 	v["parallel.tp"], v["parallel.pp"], v["parallel.cp"], v["parallel.dp"] = deg["tp"], deg["pp"], cp, dp
+	if deg["vpp"] == 0 {
+		deg["vpp"] = recipeVP(r)
+	}
 	if deg["vpp"] > 1 && deg["pp"] > 1 {
 		v["parallel.vp"] = deg["vpp"]
 	}
 	if r["experts"] != "" {
 		v["parallel.ep"] = max(deg["ep"], 1)
 		v["parallel.etp"] = int64(1)
+		if r.from("dgxc") { // NeMo of that time leaves expert tensor parallelism at tp
+			v["parallel.etp"] = deg["tp"]
+		}
 		if etp, found := r.note("ETP"); found {
 			v["parallel.etp"] = int64(etp)
 		}
@@ -190,6 +199,8 @@ func precision(r Row, v map[string]any) error {
 
 func recompute(r Row, v map[string]any) error {
 	switch rc := r["recompute"]; {
+	case rc == "" && recipeRecompute(r) != "":
+		v["training.recompute"] = recipeRecompute(r)
 	case rc == "" || rc == "none" || rc == "selective:none":
 		v["training.recompute"] = "none"
 		if n, found := r.note("recompute_layers"); found && n > 0 {
@@ -251,10 +262,7 @@ func framework(r Row, v map[string]any) error {
 		set("cuda_graphs", r.says("_cg"))
 	}
 	if r["experts"] != "" && r.from("Megatron-Bridge") {
-		set("moe_dispatcher", "deepep")
-		if strings.HasPrefix(r["gpu"], "GB") {
-			set("moe_dispatcher", "hybridep")
-		}
+		set("moe_dispatcher", recipeDispatcher(r))
 	}
 	return nil
 }

@@ -110,7 +110,7 @@ func predict(ctx context.Context, r Row) Outcome {
 	if _, err := fmt.Sscanf(r["value"], "%g", &o.Measured); err != nil || !(o.Measured > 0) {
 		return fail(Inexpressible, fmt.Errorf("value %q is not a positive number", r["value"]))
 	}
-	run, err := simulate(ctx, r)
+	run, err := Simulate(ctx, r)
 	var why inexpressible
 	switch {
 	case errors.As(err, &why):
@@ -125,7 +125,8 @@ func predict(ctx context.Context, r Row) Outcome {
 	return o
 }
 
-func simulate(ctx context.Context, r Row) (*sim.Run, error) {
+// Simulate runs the scenario that a row expresses.
+func Simulate(ctx context.Context, r Row) (*sim.Run, error) {
 	values, err := Express(r)
 	if err != nil {
 		return nil, err
