@@ -28,12 +28,15 @@ const (
 	row                   // input channels cut: output reduced after
 )
 
-// castKernel quantises m x c elements to fp8. Hopper's fp8 GEMMs only take
-// K-major operands, so the transposed copy that wgrad needs is written too;
-// block formats on Blackwell quantise twice (row- and column-wise), which is
-// the same traffic.
+// castKernel quantises m x c elements, in as many copies as are kept
+// (plan.QuantisedCopies).
 func (s *shapes) castKernel(m, c int64) cost.Memory {
-	return mem("transpose_cast_fp8", 2*m*c, int64(2*s.dt.Bytes()*float64(m*c)))
+	copies := s.p.QuantisedCopies()
+	op := "transpose_cast_fp8"
+	if copies < 2 {
+		op = "cast_fp8"
+	}
+	return mem(op, 2*m*c, int64(copies*s.dt.Bytes()*float64(m*c)))
 }
 
 // forward appends y = x W^T with the collectives that tensor parallelism needs.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"orrery/scenarios"
+	"orrery/sim/hw"
 	"orrery/sim/unit"
 )
 
@@ -38,20 +39,30 @@ func (l Ledger) Sum() float64 {
 	return s
 }
 
-// weightBytes per parameter of linear layers: the working copy, and with fp8
-// the quantised copies that Transformer Engine keeps for the step (row- and
-// column-wise on Blackwell, plain and transposed on Hopper).
-func (p *Plan) weightBytes() float64 {
-	fw, dt := p.Scenario.Framework, p.Scenario.Training.Precision.DType()
-	w := 2.0
-	switch dt {
-	case unit.FP8, unit.FP8Block, unit.MXFP8, unit.NVFP4:
-		if fw.FP8Params {
-			return 2 * dt.Bytes()
+// QuantisedCopies is how many quantised copies of an operand a linear layer
+// keeps: none in 16-bit formats; one of tensor-scaled fp8 on Blackwell, whose
+// GEMMs take both layouts; two otherwise (plain and transposed on Hopper, row-
+// and column-wise for block formats), as Transformer Engine does.
+func (p *Plan) QuantisedCopies() float64 {
+	switch p.Scenario.Training.Precision {
+	case scenarios.PrecBF16, scenarios.PrecFP16:
+		return 0
+	case scenarios.PrecFP8:
+		if g, err := hw.LookupGPU(p.Scenario.Cluster.GPU); err == nil && g.Arch >= "sm100" && len(g.Arch) > 4 {
+			return 1
 		}
-		return w + 2*dt.Bytes()
 	}
-	return w
+	return 2
+}
+
+// weightBytes per parameter of linear layers: the working copy, and the
+// quantised ones that are kept for the step.
+func (p *Plan) weightBytes() float64 {
+	quantised := p.QuantisedCopies() * p.Scenario.Training.Precision.DType().Bytes()
+	if p.Scenario.Framework.FP8Params && quantised > 0 {
+		return quantised
+	}
+	return 2 + quantised
 }
 
 // Static is the ledger of a pipeline rank.
@@ -152,15 +163,15 @@ func (p *Plan) fullRecompute() bool { return p.Scenario.Training.Recompute.Mode 
 // rank's microbatch, with or without the recomputation that the scenario asks.
 func (p *Plan) layerBytes(layer int64, recompute bool) float64 {
 	par, rc := p.Scenario.Parallel, p.Scenario.Training.Recompute
-	fp8 := false
-	switch p.Scenario.Training.Precision {
-	case scenarios.PrecFP8, scenarios.PrecFP8Block, scenarios.PrecMXFP8, scenarios.PrecNVFP4:
-		fp8 = true
-	}
+	fp8 := p.QuantisedCopies() > 0
+	lora := p.Scenario.Training.Finetune == "lora"
 	sum := 0.0
 	for _, a := range p.Model.Activations(layer) {
 		if recompute && rc.Mode == "selective" && a.FreedBy(rc.Parts) {
 			continue
+		}
+		if lora && a.LinearInput && a.Group != "attn" && p.Scenario.Training.LoRATargets != "all" {
+			continue // a frozen weight without adapter has no gradient to compute from its input
 		}
 		b := a.PerRank(par.TP, par.ETP, par.SP)
 		if fp8 && a.LinearInput {

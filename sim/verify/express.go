@@ -69,6 +69,10 @@ func model(r Row, v map[string]any) error {
 		}
 		v["model.vocab"] = vocab
 	}
+	if name == "deepseek-v3" && r.from("SimuMax") && layers < 61 {
+		// The measured 104 GiB of the four-layer case hold three MoE layers, not one.
+		v["model.first_dense"] = int64(1)
+	}
 	if strings.HasPrefix(name, "deepseek-v3") && (r.from("Megatron-Bridge") || r.from("dgxc")) && !r.says("w/o MTP") {
 		v["model.mtp"] = int64(1) // num_nextn_predict_layers of the published config, which the recipes keep
 	}
@@ -263,6 +267,7 @@ func framework(r Row, v map[string]any) error {
 	}
 	if r["experts"] != "" && r.from("Megatron-Bridge") {
 		set("moe_dispatcher", recipeDispatcher(r))
+		set("cuda_graphs", r.says("NeMo 26.")) // cuda_graph_impl of the same recipes
 	}
 	return nil
 }
