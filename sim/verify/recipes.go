@@ -27,12 +27,16 @@ func recipeRecompute(r Row) string {
 	return ""
 }
 
-// recipeDispatcher is how Megatron-Bridge's performance recipes exchange tokens:
-// HybridEP on NVLink racks and, from release 26 on, everywhere; DeepEP before that
-// (scripts/performance, *_workload_base_configs.py: moe_flex_dispatcher_backend).
+// recipeDispatcher is how Megatron-Bridge's performance recipes exchange tokens
+// (scripts/performance, *_workload_base_configs.py: moe_flex_dispatcher_backend):
+// HybridEP on NVLink racks and, from release 26 on, everywhere; before that
+// DeepEP on Blackwell nodes and NCCL's all-to-all on Hopper.
 func recipeDispatcher(r Row) string {
-	if strings.HasPrefix(r["gpu"], "GB") || r.says("NeMo 26.") {
+	switch {
+	case strings.HasPrefix(r["gpu"], "GB"), r.says("NeMo 26."):
 		return "hybridep"
+	case strings.HasPrefix(r["gpu"], "B"):
+		return "deepep"
 	}
-	return "deepep"
+	return "alltoall"
 }
