@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"orrery/models"
 	"orrery/schedules/pipeline"
 	"orrery/sim/hw"
 	"orrery/sim/lower"
@@ -103,6 +104,7 @@ func (r *Run) memory(gpu *hw.GPU) {
 		res.MemoryGiBByStage = append(res.MemoryGiBByStage, sm)
 		res.PeakMemoryGiB = max(res.PeakMemoryGiB, sm.PeakGiB)
 	}
+	res.MegatronEstimateGiB = r.megatronEstimate() / gib
 	need := res.PeakMemoryGiB*(1+fragmentation) + contextGiB
 	have := gpu.HBM.GiB()
 	res.Fits = need <= have
@@ -143,4 +145,23 @@ func (r *Run) RankName(rank int) string {
 		return fmt.Sprintf("stage %d", rank)
 	}
 	return fmt.Sprintf("stage %d, copy %d", rank%pp, rank/pp)
+}
+
+// megatronEstimate is what Megatron-LM's theoretical_memory_usage.py would
+// print, in bytes.
+func (r *Run) megatronEstimate() float64 {
+	par, tr := r.Scenario.Parallel, r.Scenario.Training
+	vp := par.VP
+	if vp == 1 {
+		vp = 0
+	}
+	states, activations, err := models.MegatronMemory{
+		Seq: tr.SequenceLength, MicroBatch: tr.MicroBatch, Microbatches: r.Plan.Microbatches,
+		TP: par.TP, PP: par.PP, VP: vp, DP: par.DP * par.CP, EP: par.EP, ETP: par.ETP,
+		DistributedOptimizer: par.ZeRO >= 1, SequenceParallel: par.SP, Selective: true, PaddedVocab: r.Plan.Vocab,
+	}.Estimate(r.Plan.Model)
+	if err != nil {
+		return 0
+	}
+	return states + activations/float64(par.CP)
 }

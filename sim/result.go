@@ -3,28 +3,31 @@ package sim
 // Result is the answer, in SI units; `sim run --json` prints it. The fields
 // are a contract: docs/scenario.md describes each.
 type Result struct {
-	Name                 string             `json:"name"`
-	StepTimeS            float64            `json:"step_time_s"`
-	StepTimeRelError     float64            `json:"step_time_rel_error"`
-	TokensPerSPerGPU     float64            `json:"tokens_per_s_per_gpu"`
-	ModelTFLOPSPerGPU    float64            `json:"model_tflops_per_gpu"`
-	HardwareTFLOPSPerGPU float64            `json:"hardware_tflops_per_gpu"`
-	MFU                  float64            `json:"mfu"`
-	BubbleFraction       float64            `json:"bubble_fraction"`
-	ExposedCommFraction  float64            `json:"exposed_comm_fraction"`
-	PeakMemoryGiB        float64            `json:"peak_memory_gib"`
-	MemoryGiBByStage     []StageMemory      `json:"memory_gib_by_stage"`
-	Fits                 bool               `json:"fits"`
-	FitAdvice            string             `json:"fit_advice,omitempty"`
-	BreakdownS           map[string]float64 `json:"breakdown_s"`
-	HiddenCommS          map[string]float64 `json:"hidden_comm_s"`
-	CriticalPath         map[string]float64 `json:"critical_path"`
-	GPUs                 int64              `json:"gpus"`
-	Schedule             string             `json:"schedule"`
-	Profile              string             `json:"profile"`
-	Sources              map[string]float64 `json:"price_sources"`
-	Expect               []Expectation      `json:"expect,omitempty"`
-	Warnings             []string           `json:"warnings"`
+	Name                 string  `json:"name"`
+	StepTimeS            float64 `json:"step_time_s"`
+	StepTimeRelError     float64 `json:"step_time_rel_error"`
+	TokensPerSPerGPU     float64 `json:"tokens_per_s_per_gpu"`
+	ModelTFLOPSPerGPU    float64 `json:"model_tflops_per_gpu"`
+	HardwareTFLOPSPerGPU float64 `json:"hardware_tflops_per_gpu"`
+	MFU                  float64 `json:"mfu"`
+	BubbleFraction       float64 `json:"bubble_fraction"`
+	ExposedCommFraction  float64 `json:"exposed_comm_fraction"`
+	PeakMemoryGiB        float64 `json:"peak_memory_gib"`
+	// MegatronEstimateGiB is Megatron-LM's own theoretical estimate, to compare; 0
+	// where it does not cover the scenario.
+	MegatronEstimateGiB float64            `json:"megatron_estimate_gib,omitempty"`
+	MemoryGiBByStage    []StageMemory      `json:"memory_gib_by_stage"`
+	Fits                bool               `json:"fits"`
+	FitAdvice           string             `json:"fit_advice,omitempty"`
+	BreakdownS          map[string]float64 `json:"breakdown_s"`
+	HiddenCommS         map[string]float64 `json:"hidden_comm_s"`
+	CriticalPath        map[string]float64 `json:"critical_path"`
+	GPUs                int64              `json:"gpus"`
+	Schedule            string             `json:"schedule"`
+	Profile             string             `json:"profile"`
+	Sources             map[string]float64 `json:"price_sources"`
+	Expect              []Expectation      `json:"expect,omitempty"`
+	Warnings            []string           `json:"warnings"`
 }
 
 // StageMemory is the memory of one pipeline rank at its peak, in GiB.

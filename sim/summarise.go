@@ -228,7 +228,7 @@ func (r *Run) relError() float64 {
 
 // stepModelError is the 90 % half width that published runs leave once prices
 // are fitted: the p90 of `sim verify` over the embedded runs (docs/fidelity.md).
-const stepModelError = 0.15
+const stepModelError = 0.25
 
 // criticalPath is the share of each kind of work on the longest chain of ops.
 func (r *Run) criticalPath() map[string]float64 {

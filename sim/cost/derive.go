@@ -19,10 +19,12 @@ const (
 	launchFloor = 2.5  // us: the shortest GEMM of any table is 1.7 to 2.6 us
 )
 
-// On returns the profile for another GPU: p itself if it is p's own, else a
+// On returns the profile for another GPU, or for its own with other bandwidths or
+// power: p itself if nothing differs, else a
 // profile that derives every price from p's.
 func (p *Profile) On(g *hw.GPU) *Profile {
-	if p.hw == g || g == nil || p.hw != nil && p.hw.Name == g.Name {
+	if g == nil || p.hw == g || p.hw != nil && p.hw.Name == g.Name &&
+		p.hw.HBMGBps == g.HBMGBps && p.hw.NVLinkGBps == g.NVLinkGBps && p.hw.PowerW == g.PowerW {
 		return p
 	}
 	return NewProfile(g.Name, g, p)

@@ -177,10 +177,7 @@ func (s *shapes) core(b *builder, layer int64, backward bool) {
 		if backward {
 			step *= 2
 		}
-		p2p := cost.P2P{Bytes: step}
-		if g.Domains() > 1 {
-			p2p.NICGBps = s.nic
-		}
+		p2p := cost.P2P{Bytes: step, NICGBps: s.p.NIC(g, cost.AllGather)}
 		arrive := -1
 		if !backward {
 			arrive = b.side("send kv", CPComm, p2p)

@@ -93,10 +93,7 @@ func (s *shapes) exchange(b *builder, op string) {
 	switch s.fw.MoEDispatcher {
 	case "deepep", "hybridep":
 		e := cost.ExpertExchange{Op: op, Backend: s.fw.MoEDispatcher, Tokens: s.sp, Hidden: h, TopK: moe.TopK,
-			Experts: moe.Experts, Group: g, DType: unit.BF16}
-		if g.Domains() > 1 {
-			e.NICGBps = s.nic
-		}
+			Experts: moe.Experts, Group: g, DType: unit.BF16, NICGBps: s.p.NIC(g, cost.AllToAll)}
 		b.comm(op, EPComm, e)
 	case "allgather":
 		kind := cost.AllGather

@@ -46,13 +46,9 @@ func (s *shapes) fp8() bool {
 	return false
 }
 
-// coll is a collective of a group; nil when the group is one rank.
+// coll is a collective of a group.
 func (s *shapes) coll(kind cost.CollectiveKind, bytes int64, g cost.Group) cost.Kernel {
-	c := cost.Collective{Kind: kind, Bytes: bytes, Group: g}
-	if g.Domains() > 1 {
-		c.NICGBps = s.nic
-	}
-	return c
+	return cost.Collective{Kind: kind, Bytes: bytes, Group: g, NICGBps: s.p.NIC(g, kind)}
 }
 
 func gemm(m, n, k int64, dt unit.DType, l cost.Layout) cost.GEMM {

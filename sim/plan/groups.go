@@ -9,7 +9,7 @@ import (
 // Parallel.Order. The expert grid (etp, ep, expert dp) folds over tp x cp x dp
 // inside one pipeline stage, as Megatron-Core lays it out
 // (parallel_state.py, RankGenerator with the expert decoder grid).
-func groups(s *scenarios.Scenario) Groups {
+func groups(s *scenarios.Scenario) (Groups, []placement) {
 	par := s.Parallel
 	domain := max(s.Cluster.NVLinkDomain, 1)
 	size := map[string]int64{"tp": par.TP, "cp": par.CP, "dp": par.DP, "pp": par.PP}
@@ -19,17 +19,19 @@ func groups(s *scenarios.Scenario) Groups {
 			stride[d], step = step, step*n
 		}
 	}
+	var placed []placement
 	at := func(ranks, stride int64) cost.Group {
 		per := min(max(domain/stride, 1), ranks)
 		for ranks%per != 0 { // equal shares of each domain
 			per--
 		}
-		return cost.Group{Ranks: ranks, PerDomain: per}
+		g := cost.Group{Ranks: ranks, PerDomain: per}
+		placed = append(placed, placement{g, stride})
+		return g
 	}
 	var g Groups
 	g.TP = at(par.TP, stride["tp"])
 	g.CP = at(par.CP, stride["cp"])
-	g.DP = at(par.DP, stride["dp"])
 	g.World = at(s.Cluster.GPUs, 1)
 
 	// ZeRO shards over dp and cp together; cp varies faster where the order says so.
@@ -48,15 +50,9 @@ func groups(s *scenarios.Scenario) Groups {
 	g.Replica = at(par.DP*par.CP/shard, inner*shard)
 
 	// Expert grid: etp fastest, then ep, then expert dp, inside a stage.
-	base := int64(1)
-	if stride["pp"] < stride["dp"] { // pp inside dp
-		base = 1
-	}
-	g.ETP = at(par.ETP, base)
-	g.EP = at(par.EP, base*par.ETP)
-	edp := par.TP * par.CP * par.DP / (par.EP * par.ETP)
-	g.ExpertDP = at(edp, base*par.ETP*par.EP)
-	g.ExpertShard = g.ExpertDP
+	g.ETP = at(par.ETP, 1)
+	g.EP = at(par.EP, par.ETP)
+	g.ExpertShard = at(par.EDP, par.ETP*par.EP)
 
 	g.CrossStage = make([]bool, par.PP)
 	for i := int64(0); i+1 < par.PP; i++ {
@@ -66,8 +62,11 @@ func groups(s *scenarios.Scenario) Groups {
 	if par.PP > 1 { // last -> first of the interleaved ring
 		g.CrossStage[par.PP-1] = (par.PP-1)*stride["pp"]/domain != 0
 	}
-	for _, c := range g.CrossStage {
-		g.PipelineCrossesNodes = g.PipelineCrossesNodes || c
-	}
-	return g
+	return g, placed
+}
+
+// placement is a group and the distance between its neighbouring ranks.
+type placement struct {
+	group  cost.Group
+	stride int64
 }

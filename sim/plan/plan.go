@@ -29,6 +29,7 @@ type Plan struct {
 	Vocab  int64 // padded
 
 	adapters []int64 // LoRA parameters by pipeline rank
+	shares   map[cost.Group]fabricShare
 }
 
 // Stage is one model chunk.
@@ -41,13 +42,13 @@ type Stage struct {
 // Groups tells where the ranks of each communicator sit, and the NIC rate of a
 // rank where the group leaves its NVLink domain.
 type Groups struct {
-	TP, CP, EP, ETP, DP, ExpertDP cost.Group
+	TP, CP, EP, ETP cost.Group
 	// Shard is the group that ZeRO shards over (DP x CP, or less with hybrid
 	// sharding); Replica the group that then reduces across shards.
-	Shard, Replica       cost.Group
-	ExpertShard          cost.Group
-	World                cost.Group
-	PipelineCrossesNodes bool // some neighbouring stages are in different domains
+	Shard, Replica cost.Group
+	// ExpertShard are the ranks that hold the same experts.
+	ExpertShard cost.Group
+	World       cost.Group
 	// CrossStage[s] tells whether pipeline rank s -> s+1 leaves the NVLink domain.
 	CrossStage []bool
 }
@@ -66,7 +67,11 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 	if err := p.layStages(); err != nil {
 		return nil, err
 	}
-	p.Groups = groups(s)
+	var placed []placement
+	p.Groups, placed = groups(s)
+	if err := p.fabric(placed); err != nil {
+		return nil, err
+	}
 	if err := p.schedule(); err != nil {
 		return nil, err
 	}
@@ -115,10 +120,4 @@ func (p *Plan) SPTokens() int64 {
 		return p.Tokens / p.Scenario.Parallel.TP
 	}
 	return p.Tokens
-}
-
-// ExpertDP is the number of ranks that hold the same experts of one stage.
-func (p *Plan) ExpertDP() int64 {
-	par := p.Scenario.Parallel
-	return par.DP * par.CP * par.TP / (par.EP * par.ETP)
 }
