@@ -91,7 +91,8 @@ func (r *Run) flops() (model, hardware float64) {
 func (r *Run) breakdown() map[string]float64 {
 	p, t := r.Program, r.Timeline
 	ranks := len(r.Lanes)
-	end := make([]unit.Time, ranks) // of the compute lane so far
+	end := make([]unit.Time, ranks)      // of the compute lane so far
+	computed := make([]unit.Time, ranks) // of its passes so far
 	wait := map[string]unit.Time{}
 	for id := range program.OpID(p.Len()) {
 		rank := p.Lanes[p.Lane[id]].Rank
@@ -99,9 +100,12 @@ func (r *Run) breakdown() map[string]float64 {
 			continue
 		}
 		if gap := t.Start[id] - end[rank]; gap > 0 {
-			r.charge(wait, id, gap, end)
+			r.charge(wait, id, gap, computed)
 		}
 		end[rank] = t.End[id]
+		if p.Works[p.Work[id]].Kind != program.Optimizer {
+			computed[rank] = t.End[id]
+		}
 	}
 	makespan := r.Makespan()
 	for rank := range ranks {
@@ -153,7 +157,7 @@ func (r *Run) chargeWorks(out, hidden map[string]float64) {
 // charge books a wait of the compute lane before op id: for data-parallel
 // communication what went on after its rank had computed all it could, for the
 // transfer that arrived last its own time, and the rest (the other rank was not
-// ready) as bubble. computed is when each rank's compute lane last ended.
+// ready) as bubble. computed is when each rank's last pass ended.
 func (r *Run) charge(wait map[string]unit.Time, id program.OpID, gap unit.Time, computed []unit.Time) {
 	p := r.Program
 	b := r.Timeline.Blocker[id]
@@ -166,7 +170,11 @@ func (r *Run) charge(wait map[string]unit.Time, id program.OpID, gap unit.Time, 
 	}
 	switch k := p.Works[p.Work[b]].Kind; k {
 	case program.GradReduce, program.ParamGather:
-		d := max(min(gap, r.Timeline.End[b]-computed[p.Lanes[p.Lane[b]].Rank]), 0)
+		from, own := p.Lanes[p.Lane[b]].Rank, p.Lanes[p.Lane[id]].Rank
+		if pp := int32(len(r.Step.Lanes)); from%pp == own%pp {
+			from = own // its own group's, whichever copy stands for the group
+		}
+		d := max(min(gap, r.Timeline.End[b]-computed[from]), 0)
 		wait[k.String()+"_exposed"] += d
 		wait["bubble"] += gap - d
 	case program.Send:
