@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"maps"
 	"math"
 
 	"orrery/scenarios"
@@ -120,11 +121,7 @@ func (r *Run) breakdown() map[string]float64 {
 		hidden[k.String()] = max(hidden[k.String()]-out[k.String()+"_exposed"], 0)
 	}
 	for _, m := range []map[string]float64{out, hidden} {
-		for k, v := range m {
-			if v == 0 {
-				delete(m, k)
-			}
-		}
+		maps.DeleteFunc(m, func(_ string, v float64) bool { return v == 0 })
 	}
 	r.Result.HiddenCommS = hidden
 	return out
@@ -261,6 +258,7 @@ func (r *Run) criticalPath() map[string]float64 {
 		}
 		out[k.String()] += (d - exposed) / total
 	}
+	maps.DeleteFunc(out, func(_ string, v float64) bool { return v == 0 })
 	return out
 }
 

@@ -19,7 +19,7 @@ var sustainedBy = map[string]sustained{
 	"sm80":  {1, 1},
 	"sm90":  {1.16, 1.08},
 	"sm100": {1.20, 1.06},
-	"sm103": {1.20, 1.06},
+	"sm103": {1.10, 1.00}, // 1,400 W boards throttle less
 }
 
 // Sustained is the factor on a kernel's price inside a training step: 1 for
