@@ -120,7 +120,6 @@ var frameworkKeys = []*field{
 	flag("framework.deterministic_attention", "Attention's backward pass is deterministic.", func(f *Framework) *bool { return &f.DeterministicAttn }),
 	flag("framework.flash_attention_2", "Attention is FlashAttention-2, as PyTorch's SDPA picks it, instead of the GPU generation's own kernel.", func(f *Framework) *bool { return &f.FlashAttention2 }),
 	flag("framework.fp8_attention", "Attention runs in fp8.", func(f *Framework) *bool { return &f.FP8Attention }),
-	flag("framework.offload_optimizer", "Optimizer states live in host memory.", func(f *Framework) *bool { return &f.OffloadOptimizer }),
 }
 
 // Metrics are the fields of the JSON result that [[expect]] may name.

@@ -86,7 +86,6 @@ var megatronRules = []rule{
 	is("framework.deterministic_attention", false),
 	is("framework.flash_attention_2", false),
 	is("framework.fp8_attention", false),
-	is("framework.offload_optimizer", false),
 }
 
 var presets = []preset{

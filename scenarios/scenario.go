@@ -129,7 +129,6 @@ type Framework struct {
 	DeterministicAttn bool
 	FlashAttention2   bool // FlashAttention-2 on GPUs that have a faster kernel
 	FP8Attention      bool
-	OffloadOptimizer  bool
 }
 
 // Expect is a published figure that a run is held against.

@@ -177,16 +177,20 @@ func (s *shapes) core(b *builder, layer int64, backward bool) {
 		if backward {
 			step *= 2
 		}
+		send := b.side
+		if !s.fw.OverlapCP {
+			send = b.comm
+		}
 		p2p := cost.P2P{Bytes: step, NICGBps: s.p.NIC(g, cost.AllGather)}
 		arrive := -1
 		if !backward {
-			arrive = b.side("send kv", CPComm, p2p)
+			arrive = send("send kv", CPComm, p2p)
 		}
 		b.compute(name+" 0", Attention, s.kernel(layer, seq, seq, true, backward))
 		for i := int64(1); i < s.cp; i++ {
 			here := arrive
 			if i+1 < s.cp || backward {
-				arrive = b.side("send kv", CPComm, p2p)
+				arrive = send("send kv", CPComm, p2p)
 			}
 			k := s.kernel(layer, seq/2, seq, false, backward)
 			b.computeAfter(name, Attention, k, here)

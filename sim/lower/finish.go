@@ -81,7 +81,7 @@ func (l *lowering) optimizer(p params) Block {
 		b.comm("reduce gradient norm", OptimizerStep, l.coll(cost.AllReduce, 4, g))
 	}
 	if l.s.Training.Optimizer == "sgd" {
-		b.compute("sgd", OptimizerStep, mem("adam", bytes(gb+mb), bytes(mb+2)))
+		b.compute("sgd", OptimizerStep, mem("adam", bytes(gb+mb+vb), bytes(mb+vb+2)))
 	} else {
 		b.compute("adam", OptimizerStep, mem("adam", bytes(gb+mb+2*vb), bytes(mb+2*vb+2)))
 	}

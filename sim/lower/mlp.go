@@ -82,28 +82,34 @@ func (s *shapes) grouped(e expertShapes, n, k int64, l cost.Layout) cost.Grouped
 	return cost.GroupedGEMM{Groups: e.groups, Tokens: e.rows, N: n, K: k, DType: s.dt, Layout: l}
 }
 
-// exchange is dispatch or combine among the ranks of the expert group, nil
-// where each rank holds all experts.
+// exchange is dispatch or combine among the ranks of the expert group; nothing
+// where each rank holds all experts. With overlap_ep the kernels of another
+// microbatch run meanwhile (Megatron's 1F1B all-to-all overlap), which in the
+// steady state is as if those of this block did not wait.
 func (s *shapes) exchange(b *builder, op string) {
 	g, moe := s.p.Groups.EP, s.m.MoE
 	if g.Ranks == 1 {
 		return
+	}
+	send := b.comm
+	if s.fw.OverlapEP {
+		send = b.side
 	}
 	h := s.expertHidden()
 	switch s.fw.MoEDispatcher {
 	case "deepep", "hybridep":
 		e := cost.ExpertExchange{Op: op, Backend: s.fw.MoEDispatcher, Tokens: s.sp, Hidden: h, TopK: moe.TopK,
 			Experts: moe.Experts, Group: g, DType: unit.BF16, NICGBps: s.p.NIC(g, cost.AllToAll)}
-		b.comm(op, EPComm, e)
+		send(op, EPComm, e)
 	case "allgather":
 		kind := cost.AllGather
 		if op == "combine" {
 			kind = cost.ReduceScatter
 		}
-		b.comm(op, EPComm, s.coll(kind, 2*s.sp*h*g.Ranks, g))
+		send(op, EPComm, s.coll(kind, 2*s.sp*h*g.Ranks, g))
 	default:
 		bytes := int64(float64(2*s.sp*moe.TopK*h) * max(s.fw.MoEImbalance, 1))
-		b.comm(op, EPComm, s.coll(cost.AllToAll, bytes, g))
+		send(op, EPComm, s.coll(cost.AllToAll, bytes, g))
 	}
 }
 

@@ -74,7 +74,11 @@ func (p *Plan) Static(rank int) Ledger {
 	all := fDense + fExpert
 	var l Ledger
 	l.Weights = all * p.weightBytes()
-	grad, state := fw.GradDType.Bytes(), fw.MainParamDType.Bytes()+2*fw.MomentDType.Bytes()
+	moments := 2.0
+	if tr.Optimizer == "sgd" { // with momentum
+		moments = 1
+	}
+	grad, state := fw.GradDType.Bytes(), fw.MainParamDType.Bytes()+moments*fw.MomentDType.Bytes()
 	l.Gradients = all * grad
 	sharded := fDense/shard + fExpert/eshard
 	l.Optimizer = all * state
@@ -86,7 +90,7 @@ func (p *Plan) Static(rank int) Ledger {
 	case par.ZeRO == 3 && par.PP == 1:
 		// Master weights are the sharded parameters themselves (FSDP mixed precision).
 		l.Weights = sharded * fw.MainParamDType.Bytes()
-		l.Optimizer = sharded * 2 * fw.MomentDType.Bytes()
+		l.Optimizer = sharded * moments * fw.MomentDType.Bytes()
 		l.Gradients = sharded * fw.MainParamDType.Bytes()
 		l.Gathered = 2*unitBytes*2 + unitBytes*fw.GradDType.Bytes()
 	case par.ZeRO >= 2 && par.PP == 1:
@@ -98,9 +102,6 @@ func (p *Plan) Static(rank int) Ledger {
 		l.Weights += 2 * a
 	}
 	if tr.Optimizer == "none" {
-		l.Optimizer = 0
-	}
-	if fw.OffloadOptimizer {
 		l.Optimizer = 0
 	}
 	if p.Stages[len(p.Stages)-1].Head && p.Schedule.Device(p.Shape, len(p.Stages)-1) == rank {

@@ -46,8 +46,8 @@ var hybrids = []string{"nemotron-h", "nemotron3"}
 
 func model(r Row, v map[string]any) error {
 	name := r["model"]
-	if r.says("paxml") {
-		return inexpressible("PaxML is not among the frameworks that are modelled")
+	if r.says("paxml") || r.says("maxtext") {
+		return inexpressible("JAX frameworks (PaxML, MaxText) are not modelled")
 	}
 	for _, h := range hybrids {
 		if strings.HasPrefix(name, h) && name != "nemotron3-22b" {

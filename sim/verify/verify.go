@@ -36,6 +36,7 @@ type Outcome struct {
 	Measured  float64 `json:"measured"`
 	Predicted float64 `json:"predicted"`
 	Error     float64 `json:"error"` // signed, relative
+	Fits      bool    `json:"fits"`  // as predicted; a run that was measured did fit
 	Status    Status  `json:"status"`
 	Reason    string  `json:"reason,omitempty"`
 }
@@ -121,7 +122,7 @@ func predict(ctx context.Context, r Row) Outcome {
 	if o.Predicted, err = metric(r["metric"], run); err != nil {
 		return fail(Inexpressible, err)
 	}
-	o.Error, o.Status = o.Predicted/o.Measured-1, Predicted
+	o.Error, o.Status, o.Fits = o.Predicted/o.Measured-1, Predicted, run.Result.Fits
 	return o
 }
 
