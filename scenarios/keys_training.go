@@ -100,6 +100,7 @@ var frameworkKeys = []*field{
 	flag("framework.overlap_grad_reduce", "Gradients are reduced behind the backward pass.", func(f *Framework) *bool { return &f.OverlapGradReduce }),
 	flag("framework.overlap_param_gather", "Sharded parameters are gathered behind the forward pass.", func(f *Framework) *bool { return &f.OverlapParamGather }),
 	flag("framework.overlap_tp", "Tensor-parallel collectives run behind their GEMMs (user buffers, async TP).", func(f *Framework) *bool { return &f.OverlapTP }),
+	flag("framework.overlap_tp_backward", "Column-parallel layers gather their input behind dgrad and reduce its gradient behind wgrad.", func(f *Framework) *bool { return &f.OverlapTPBackward }),
 	flag("framework.overlap_p2p", "Pipeline sends and receives run behind compute.", func(f *Framework) *bool { return &f.OverlapP2P }),
 	flag("framework.overlap_ep", "Expert dispatch and combine run behind another microbatch's compute.", func(f *Framework) *bool { return &f.OverlapEP }),
 	flag("framework.overlap_cp", "Context-parallel exchange runs behind attention.", func(f *Framework) *bool { return &f.OverlapCP }),

@@ -111,6 +111,7 @@ type Framework struct {
 	OverlapGradReduce  bool
 	OverlapParamGather bool
 	OverlapTP          bool // tensor-parallel collectives behind GEMMs (user buffers, async TP)
+	OverlapTPBackward  bool // input gathered behind dgrad, its gradient reduced behind wgrad
 	OverlapP2P         bool // pipeline sends and receives behind compute
 	OverlapEP          bool // dispatch and combine behind another microbatch's compute
 	OverlapCP          bool

@@ -122,10 +122,12 @@ const (
 	gracePerKernel = 20 * unit.Microsecond
 )
 
-// jitterSigma is the assumed relative spread of GPUs of one kind under the
-// same load. A step waits for the slowest rank: its expected excess over the
-// mean is sigma times the expected maximum of n normal variables.
-const jitterSigma = 0.005
+// jitterSigma is the assumed relative spread of GPUs of one kind under the same
+// load. Single GEMMs differ by up to 10 % between nodes (spread of the
+// collections in the kernel tables); over a whole step less of it remains. A step
+// waits for the slowest rank: its expected excess over the mean is sigma times the
+// expected maximum of n normal variables.
+const jitterSigma = 0.01
 
 // jitter is the relative excess of the slowest of n ranks.
 func jitter(n int64) float64 {

@@ -112,8 +112,12 @@ func (s *shapes) backward(b *builder, l linear) {
 		b.compute("cast d "+l.name, Casts, s.castKernel(l.m, l.n))
 	}
 	regather := -1
+	side := b.side
+	if !s.fw.OverlapTPBackward {
+		side = b.comm
+	}
 	if l.split == column && sp && !l.frozen {
-		regather = b.side("all-gather x "+l.name, TPComm, s.coll(cost.AllGather, 2*l.m*l.k, s.p.Groups.TP))
+		regather = side("all-gather x "+l.name, TPComm, s.coll(cost.AllGather, 2*l.m*l.k, s.p.Groups.TP))
 	}
 	d := b.compute("dgrad "+l.name, l.class, s.product(l, l.m, l.k, l.n, cost.Dgrad))
 	if gather >= 0 && s.fw.OverlapTP {
@@ -122,7 +126,7 @@ func (s *shapes) backward(b *builder, l linear) {
 	s.adapter(b, l, cost.Dgrad)
 	reduce := -1
 	if l.split == column && s.tp > 1 {
-		reduce = b.side("reduce d "+l.name, TPComm, s.reduceKernel(2*l.m*l.k))
+		reduce = side("reduce d "+l.name, TPComm, s.reduceKernel(2*l.m*l.k))
 	}
 	if !l.frozen {
 		w := b.computeAfter("wgrad "+l.name, l.class, s.product(l, l.n, l.k, l.m, cost.Wgrad), regather)

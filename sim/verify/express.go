@@ -242,7 +242,7 @@ func framework(r Row, v map[string]any) error {
 	switch {
 	case r.from("SimuMax"):
 		set("preset", "megatron")
-		for _, k := range []string{"overlap_grad_reduce", "overlap_param_gather", "overlap_p2p", "overlap_tp"} {
+		for _, k := range []string{"overlap_grad_reduce", "overlap_param_gather", "overlap_p2p", "overlap_tp", "overlap_tp_backward"} {
 			set(k, false)
 		}
 		set("fused_cross_entropy", r.says("_cef"))
