@@ -20,6 +20,7 @@ type Result struct {
 	Fits                bool               `json:"fits"`
 	FitAdvice           string             `json:"fit_advice,omitempty"`
 	BreakdownS          map[string]float64 `json:"breakdown_s"`
+	PhasesS             map[string]float64 `json:"phases_s"` // compute of the mean rank by pass
 	HiddenCommS         map[string]float64 `json:"hidden_comm_s"`
 	CriticalPath        map[string]float64 `json:"critical_path"`
 	GPUs                int64              `json:"gpus"`

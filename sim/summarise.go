@@ -141,13 +141,33 @@ func (r *Run) chargeWorks(out, hidden map[string]float64) {
 		}
 	}
 	ranks := float64(len(r.Step.Lanes))
+	phases := map[string]float64{}
+	r.Result.PhasesS = phases
 	for w := range p.Works {
 		if compute[w] > 0 {
 			addWork(out, hidden, &r.prices.works[w], float64(compute[w])/ranks)
+			addPhases(phases, &r.prices.works[w], float64(compute[w])/ranks, p.Works[w].Kind)
 		}
 		if dp[w] > 0 {
 			hidden[p.Works[w].Kind.String()] += float64(dp[w]) / ranks * r.prices.dur[w].Seconds()
 		}
+	}
+}
+
+// addPhases adds n runs of a pass to the forward, backward and recomputation
+// that it is made of, what its communication exposes included.
+func addPhases(out map[string]float64, w *workPrice, n float64, kind program.Kind) {
+	total := n * (w.Time + w.Host).Seconds()
+	switch kind {
+	case program.Forward:
+		out["forward"] += total
+	case program.Backward:
+		again, weights := n*w.Recompute.Seconds(), n*w.Wgrad.Seconds()
+		if again > 0 {
+			out["recompute"] += again
+		}
+		out["backward_weight"] += weights
+		out["backward_input"] += total - again - weights
 	}
 }
 

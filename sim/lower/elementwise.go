@@ -1,7 +1,5 @@
 package lower
 
-import "orrery/sim/cost"
-
 // Streaming kernels between the GEMMs. Fused kernels read and write each
 // tensor once; unfused ones are the sequence that PyTorch runs op by op
 // (Llama's reference modules), counted in passes over the tensor.
@@ -89,5 +87,3 @@ func (s *shapes) rope(b *builder, name string, width int64) {
 	b.compute(name+" cos", Elementwise, mem("rope", x, x))
 	b.compute(name+" sin add", Elementwise, mem("rope", 2*x, x))
 }
-
-func add(b *builder, name string, class Class, k cost.Kernel) { b.compute(name, class, k) }

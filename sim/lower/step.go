@@ -40,7 +40,6 @@ type Tag struct {
 	Phase      pipeline.Phase
 	Stage      int32
 	Microbatch int32 // -1 for ops outside the microbatches
-	Peer       int32 // receiving rank of a send, else -1
 }
 
 // RankLanes are the lanes of one rank.
@@ -244,7 +243,7 @@ func (l *lowering) transfer(s pipeline.Slot, to int) program.OpID {
 	if s.Phase != pipeline.F {
 		lane = l.step.Lanes[src].SendB
 	}
-	t := l.add(lane, l.sendWork(src, to), Tag{s.Phase, int32(from), s.Microbatch, int32(to)}, in)
+	t := l.add(lane, l.sendWork(src, to), Tag{s.Phase, int32(from), s.Microbatch}, in)
 	if !l.fw.OverlapP2P {
 		l.ranks[src].frontier = append(l.ranks[src].frontier, t)
 	}
@@ -270,7 +269,7 @@ func (l *lowering) sendWork(src, dst int) program.WorkID {
 // are gathered behind the current one (FSDP's prefetch of one unit; Megatron
 // dispatches the next bucket when one is waited for).
 func (l *lowering) pass(r int, s pipeline.Slot, arrived program.OpID) {
-	tag := Tag{s.Phase, s.Stage, s.Microbatch, -1}
+	tag := Tag{s.Phase, s.Stage, s.Microbatch}
 	segs := l.segments(s)
 	st, lanes := &l.ranks[r], l.step.Lanes[r]
 	gather := func(i int, after program.OpID) program.OpID {
