@@ -24,7 +24,7 @@ const quickstart = "../scenarios/quickstart.toml"
 
 // The rows of the breakdown add up to the step, and the critical path to one.
 func TestRowsAddUp(t *testing.T) {
-	for _, file := range []string{quickstart, "../scenarios/deepseek-v3-h100.toml", "../scenarios/llama3-70b-gb200-fsdp.toml"} {
+	for _, file := range []string{quickstart, "../scenarios/deepseek-v3-h100.toml", "../scenarios/llama3-8b-h200-fsdp.toml"} {
 		r := simulate(t, file, sim.Options{}).Result
 		sum := 0.0
 		for _, v := range r.BreakdownS {
