@@ -283,9 +283,7 @@ func (r *Run) criticalPath() map[string]float64 {
 }
 
 func (r *Run) warn() {
-	for _, src := range r.prices.warnings() {
-		r.Result.Warnings = append(r.Result.Warnings, src)
-	}
+	r.Result.Warnings = append(r.Result.Warnings, r.prices.warnings()...)
 	if !r.Result.Fits {
 		r.Result.Warnings = append(r.Result.Warnings, r.Result.FitAdvice)
 	}

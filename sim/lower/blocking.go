@@ -1,6 +1,8 @@
 package lower
 
 import (
+	"slices"
+
 	"orrery/schedules/pipeline"
 	"orrery/sim/program"
 )
@@ -158,7 +160,7 @@ func (l *lowering) post(k link, r int, reached map[link][]program.OpID, done map
 	if k.phase != pipeline.F {
 		lane = l.step.Lanes[k.from].SendB
 	}
-	deps := append(first, l.ranks[r].frontier...)
+	deps := slices.Concat(first, l.ranks[r].frontier)
 	done[k] = l.add(lane, l.sendWork(k.from, k.to()), Tag{k.phase, int32(k.from), k.mb}, deps...)
 }
 

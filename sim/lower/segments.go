@@ -11,11 +11,11 @@ import (
 
 // stageBlocks are the distinct blocks of one stage.
 type stageBlocks struct {
-	fwd, bwd             map[layerKey]*Block
-	embedF, embedB       *Block
-	headF, headB         *Block
-	layers               []layerKey // by layer of the stage
-	layerGrads, otherAll []params   // parameters by layer; of the embedding and the head
+	fwd, bwd       map[layerKey]*Block
+	embedF, embedB *Block
+	headF, headB   *Block
+	layers         []layerKey // by layer of the stage
+	layerGrads     []params   // parameters by layer
 }
 
 // params are the parameters of a part on one rank, before sharding over data

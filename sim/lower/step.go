@@ -2,6 +2,7 @@ package lower
 
 import (
 	"fmt"
+	"slices"
 
 	"orrery/schedules/pipeline"
 	"orrery/sim/cost"
@@ -281,7 +282,7 @@ func (l *lowering) pass(r int, s pipeline.Slot, arrived program.OpID) {
 		}
 		return l.add(lanes.DP, l.bucketWork(segs[i].gather), tag, after)
 	}
-	deps := append(st.frontier, arrived)
+	deps := slices.Concat(st.frontier, []program.OpID{arrived})
 	st.frontier = st.frontier[:0]
 	ready := gather(0, st.lastOp)
 	for i, seg := range segs {
