@@ -6,8 +6,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"orrery/sim/engine"
+	"orrery/sim/net"
 	"orrery/sim/program"
 	"orrery/sim/timeline"
+	"orrery/sim/unit"
 )
 
 // opsPerSecond reports what a benchmark of programs of n ops reached.
@@ -50,6 +52,34 @@ func BenchmarkEvents1F1B64x1024(b *testing.B) {
 	require.NoError(b, x.Run(&prog, pipelineTimes, engine.Resources{}, &tl))
 	for b.Loop() {
 		_ = x.Run(&prog, pipelineTimes, engine.Resources{}, &tl)
+	}
+	opsPerSecond(b, prog.Len())
+}
+
+// BenchmarkEventsShared1F1B64x1024 sends at a rate: both sends of a stage leave
+// through one link, so that each start and each end changes what others get.
+func BenchmarkEventsShared1F1B64x1024(b *testing.B) {
+	const stages = 64
+	var prog program.Program
+	oneF1B(&prog, stages, 1024)
+	dur := []unit.Time{pipelineTimes[workF], pipelineTimes[workB], 0}
+	res := engine.Resources{Flows: make([]net.Flow, len(dur))}
+	for s := range stages {
+		prog.AddWork(program.Work{Name: "send", Kind: program.Send})
+		dur = append(dur, 10*unit.Microsecond)
+		res.LinkGBps = append(res.LinkGBps, 50)
+		res.Flows = append(res.Flows, net.Flow{Path: []net.LinkID{net.LinkID(s)}, Bytes: 64e6})
+	}
+	for i, w := range prog.Work {
+		if w == workSend {
+			prog.Work[i] += program.WorkID(1 + prog.Lanes[prog.Lane[i]].Rank)
+		}
+	}
+	var tl timeline.Timeline
+	var x engine.Executor
+	require.NoError(b, x.Run(&prog, dur, res, &tl))
+	for b.Loop() {
+		_ = x.Run(&prog, dur, res, &tl)
 	}
 	opsPerSecond(b, prog.Len())
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"math"
 
 	"orrery/sim/net"
 	"orrery/sim/program"
@@ -14,252 +15,230 @@ import (
 type Resources struct {
 	// LinkGBps is the capacity of each link.
 	LinkGBps []float64
-	// Flows gives, by WorkID, the path over links that a work's bytes take and how
-	// many there are; a work without a path takes its fixed duration. The fixed
-	// duration of a flow is latency, added after its last byte.
+	// Flows gives, by WorkID, what a work sends over which links; a work of no
+	// bytes, or beyond the end, takes its fixed duration. The fixed duration of a
+	// flow is latency, added after its last byte.
 	Flows []net.Flow
-	// Slowdown multiplies the durations of a rank's ops; empty or 1 is nominal.
-	Slowdown []float64
+	// Slowdowns stretch the fixed durations of ranks; flows and their latency
+	// are the network's.
+	Slowdowns []Slowdown
 }
 
-// event is the end of an op.
-type event struct {
-	at unit.Time
-	op program.OpID
-}
-
-// Executor runs programs event by event. It keeps its memory from run to run.
+// Executor runs programs event by event. It keeps its memory from run to run:
+// only a run with flows allocates, and that by links and flows in progress, not
+// by ops.
 type Executor struct {
-	heap    []event
-	waiting []int32        // open dependencies and predecessors of each op
-	nextAt  []int32        // successors by op, CSR
-	next    []program.OpID // beside the next op of the lane
-	follow  []program.OpID // next op of the lane
-	flowOf  map[net.FlowID]program.OpID
+	p   *program.Program
+	dur []unit.Time
+	t   *timeline.Timeline
+
+	now     unit.Time
+	heap    eventHeap
+	waiting []int32        // what each op still waits for
+	nextAt  []int32        // who waits for each op, CSR:
+	next    []program.OpID // next[nextAt[i]:nextAt[i+1]], beside
+	follow  []program.OpID // the next op of its lane
+
+	sharing *net.Sharing // nil without flows
+	flows   []net.Flow
+	flowOp  []program.OpID // by FlowID
+	slow    slowdowns
 }
 
 // Events runs a program event by event: the next event is the earliest end,
-// ties by op. Flows share links max-min fairly from the moment they start.
+// ties by op. Flows share links max-min fairly from the moment they start. Where
+// nothing is shared and nothing slow the timeline is bit-identical to Relax's.
+// Errors are those of Relax, and of resources that are malformed.
 func Events(p *program.Program, dur []unit.Time, res Resources, t *timeline.Timeline) error {
 	var x Executor
 	return x.Run(p, dur, res, t)
 }
 
-// Run is Events with the executor's memory reused.
+// Run is [Events] with the executor's memory reused.
 func (x *Executor) Run(p *program.Program, dur []unit.Time, res Resources, t *timeline.Timeline) error {
-	if err := checkDurations(p, dur); err != nil {
+	if err := checkInput(p, dur); err != nil {
 		return err
 	}
-	t.Reset(p)
-	x.link(p)
-	var sharing *net.Sharing
-	if len(res.Flows) > 0 {
-		var err error
-		if sharing, err = net.NewSharing(res.LinkGBps); err != nil {
-			return err
-		}
-		x.flowOf = map[net.FlowID]program.OpID{}
+	if err := p.Check(); err != nil {
+		return err
 	}
-	for i := range t.Blocker {
-		t.Blocker[i] = program.None
-		if x.waiting[i] == 0 {
-			if err := x.start(p, dur, &res, sharing, t, program.OpID(i), 0); err != nil {
+	if err := x.prepare(p, dur, res, t); err != nil {
+		return err
+	}
+	for i, n := range x.waiting {
+		if n == 0 {
+			if err := x.start(program.OpID(i)); err != nil {
 				return err
 			}
 		}
 	}
-	done := 0
 	for {
-		e, ok, err := x.pop(p, dur, &res, sharing, t)
-		if err != nil {
-			return err
+		if x.sharing != nil {
+			if err := x.endFlows(); err != nil {
+				return err
+			}
 		}
-		if !ok {
+		if len(x.heap) == 0 {
 			break
 		}
-		done++
+		e := x.heap.pop()
+		x.now = e.at
 		for _, s := range x.next[x.nextAt[e.op]:x.nextAt[e.op+1]] {
-			if err := x.arrive(p, dur, &res, sharing, t, s, e); err != nil {
-				return err
+			if x.waiting[s]--; x.waiting[s] == 0 {
+				if err := x.start(s); err != nil {
+					return err
+				}
 			}
 		}
 		if s := x.follow[e.op]; s != program.None {
-			if err := x.arrive(p, dur, &res, sharing, t, s, e); err != nil {
-				return err
+			if x.waiting[s]--; x.waiting[s] == 0 {
+				if err := x.start(s); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	if done < p.Len() {
-		return fmt.Errorf("engine: %d of %d ops never start: the program is not in topological order", p.Len()-done, p.Len())
-	}
 	settleBlockers(p, t)
-	return nil
+	return checkInvariants(t)
 }
 
-// arrive counts down an op's open predecessors and starts it after the last.
-func (x *Executor) arrive(p *program.Program, dur []unit.Time, res *Resources, sh *net.Sharing, t *timeline.Timeline, op program.OpID, by event) error {
-	if x.waiting[op]--; x.waiting[op] > 0 {
-		return nil
+// prepare takes the input over and turns dependencies around.
+func (x *Executor) prepare(p *program.Program, dur []unit.Time, res Resources, t *timeline.Timeline) error {
+	t.Reset(p)
+	x.p, x.dur, x.t = p, dur, t
+	x.now, x.heap = 0, x.heap[:0]
+	x.sharing, x.flows, x.flowOp = nil, res.Flows, x.flowOp[:0]
+	if len(res.Flows) > len(p.Works) {
+		return fmt.Errorf("engine: %d flows for %d kinds of work", len(res.Flows), len(p.Works))
 	}
-	return x.start(p, dur, res, sh, t, op, by.at)
+	if len(res.Flows) > 0 {
+		var err error
+		if x.sharing, err = net.NewSharing(res.LinkGBps); err != nil {
+			return fmt.Errorf("engine: %w", err)
+		}
+	}
+	if err := x.slow.set(res.Slowdowns); err != nil {
+		return err
+	}
+	x.link()
+	return nil
 }
 
 // start begins an op now: a flow joins the links of its path, any other op ends
 // after its duration.
-func (x *Executor) start(p *program.Program, dur []unit.Time, res *Resources, sh *net.Sharing, t *timeline.Timeline, op program.OpID, now unit.Time) error {
-	t.Start[op] = now
-	w := p.Work[op]
-	d := dur[w]
-	if rank := int(p.Lanes[p.Lane[op]].Rank); rank < len(res.Slowdown) && res.Slowdown[rank] != 1 {
-		d = unit.Seconds(d.Seconds() * res.Slowdown[rank])
-	}
-	if int(w) < len(res.Flows) && len(res.Flows[w].Path) > 0 && res.Flows[w].Bytes > 0 {
-		id, err := sh.Start(now, res.Flows[w])
+func (x *Executor) start(op program.OpID) error {
+	w := x.p.Work[op]
+	x.t.Start[op] = x.now
+	if int(w) < len(x.flows) && x.flows[w].Bytes != 0 {
+		id, err := x.sharing.Start(x.now, x.flows[w])
 		if err != nil {
-			return err
+			return fmt.Errorf("engine: op %d: %w", op, err)
 		}
-		x.flowOf[id] = op
-		t.End[op] = d // latency, until the flow ends
+		for int(id) >= len(x.flowOp) {
+			x.flowOp = append(x.flowOp, program.None)
+		}
+		x.flowOp[id] = op
 		return nil
 	}
-	end := now + d
-	if end < now {
+	end := x.now + x.dur[w]
+	if len(x.slow) > 0 {
+		end = x.slow.end(x.p.Lanes[x.p.Lane[op]].Rank, x.now, x.dur[w])
+	}
+	return x.end(op, end)
+}
+
+// end puts an op's end, which is not before now unless it overflows, on the
+// heap.
+func (x *Executor) end(op program.OpID, at unit.Time) error {
+	if at < 0 {
 		return ErrOverflow
 	}
-	t.End[op] = end
-	x.push(event{end, op})
+	x.t.End[op] = at
+	x.heap.push(event{at, op})
 	return nil
 }
 
-// pop returns the next end of an op, letting flows end that end before it.
-func (x *Executor) pop(p *program.Program, dur []unit.Time, res *Resources, sh *net.Sharing, t *timeline.Timeline) (event, bool, error) {
-	for sh != nil {
-		at, _, ok := sh.Next()
+// endFlows ends the flows that end before the next event of the heap, or with
+// it. Events of this instant come first, so that rates are shared out once for
+// all flows that start in it.
+func (x *Executor) endFlows() error {
+	for len(x.heap) == 0 || x.heap[0].at > x.now {
+		at, _, ok := x.sharing.Next()
 		if !ok || len(x.heap) > 0 && x.heap[0].at < at {
-			break
+			return nil
 		}
-		_, id, _ := sh.Finish()
-		op := x.flowOf[id]
-		delete(x.flowOf, id)
-		end := at + t.End[op]
-		if end < at {
-			return event{}, false, ErrOverflow
+		if at == math.MaxInt64 { // the rate is too low for its bytes
+			return ErrOverflow
 		}
-		t.End[op] = end
-		x.push(event{end, op})
+		_, id, _ := x.sharing.Finish()
+		x.now = at
+		op := x.flowOp[id]
+		if err := x.end(op, at+x.dur[x.p.Work[op]]); err != nil {
+			return err
+		}
 	}
-	if len(x.heap) == 0 {
-		return event{}, false, nil
-	}
-	top := x.heap[0]
-	n := len(x.heap) - 1
-	x.heap[0] = x.heap[n]
-	x.heap = x.heap[:n]
-	x.down(0)
-	return top, true, nil
+	return nil
 }
 
 // settleBlockers names for each op what set its start, by Relax's rule, which
 // does not depend on the order of events at one instant.
 func settleBlockers(p *program.Program, t *timeline.Timeline) {
-	last := t.Scratch(len(p.Lanes))
-	for i := range program.OpID(p.Len()) {
-		by, at := program.None, unit.Time(0)
-		l := p.Lane[i]
-		if prev := last[l]; prev != program.None && t.End[prev] > at {
-			by, at = prev, t.End[prev]
+	lanes := t.LaneEnds(len(p.Lanes))
+	for i, l := range p.Lane {
+		free := &lanes[l]
+		at, by := free.At, free.Op
+		if at == 0 {
+			by = program.None
 		}
-		for _, d := range p.Deps(i) {
-			if t.End[d] > at {
-				by, at = d, t.End[d]
+		for _, d := range p.Deps(program.OpID(i)) {
+			if e := t.End[d]; e > at {
+				at, by = e, d
 			}
 		}
 		t.Blocker[i] = by
-		last[l] = i
+		free.At, free.Op = t.End[i], program.OpID(i)
 	}
 }
 
-// link turns dependencies around: who waits for whom.
-func (x *Executor) link(p *program.Program) {
-	n := p.Len()
-	x.waiting = grow(x.waiting, n)
-	x.nextAt = grow(x.nextAt, n+1)
-	x.next = grow(x.next, len(p.Dep))
-	x.follow = grow(x.follow, n)
-	x.heap = x.heap[:0]
-	clear(x.nextAt)
+// link counts what each op waits for and lists who waits for it.
+func (x *Executor) link() {
+	p, n := x.p, x.p.Len()
+	x.waiting = sized(x.waiting, n)
+	x.next = sized(x.next, len(p.Dep))
+	x.follow = sized(x.follow, n)
+	// One entry further than the offsets: nextAt[i+1] is where i's list fills.
+	at := sized(x.nextAt, n+2)
+	clear(at)
 	for _, d := range p.Dep {
-		x.nextAt[d+1]++
+		at[d+2]++
 	}
-	for i := range n {
-		x.nextAt[i+1] += x.nextAt[i]
+	for i := 2; i < len(at); i++ {
+		at[i] += at[i-1]
 	}
-	lanes := make([]program.OpID, len(p.Lanes))
-	for i := range lanes {
-		lanes[i] = program.None
-	}
-	fill := grow([]int32(nil), n)
-	copy(fill, x.nextAt[:n])
+	lanes := x.t.LaneEnds(len(p.Lanes))
 	for i := range program.OpID(n) {
 		deps := p.Deps(i)
 		x.waiting[i] = int32(len(deps))
 		for _, d := range deps {
-			x.next[fill[d]] = i
-			fill[d]++
+			x.next[at[d+1]] = i
+			at[d+1]++
 		}
 		x.follow[i] = program.None
-		if prev := lanes[p.Lane[i]]; prev != program.None {
-			x.follow[prev] = i
+		last := &lanes[p.Lane[i]]
+		if last.Op != program.None {
+			x.follow[last.Op] = i
 			x.waiting[i]++
 		}
-		lanes[p.Lane[i]] = i
+		last.Op = i
 	}
+	x.nextAt = at
 }
 
-func grow[T any](s []T, n int) []T {
+// sized is a slice of n elements, of any content, in s's memory where it
+// suffices.
+func sized[T any](s []T, n int) []T {
 	if cap(s) < n {
 		return make([]T, n)
 	}
 	return s[:n]
-}
-
-// less orders events by time, then op.
-func (a event) less(b event) bool { return a.at < b.at || a.at == b.at && a.op < b.op }
-
-func (x *Executor) push(e event) {
-	h := append(x.heap, e)
-	i := len(h) - 1
-	for i > 0 {
-		up := (i - 1) / 2
-		if !e.less(h[up]) {
-			break
-		}
-		h[i] = h[up]
-		i = up
-	}
-	h[i] = e
-	x.heap = h
-}
-
-func (x *Executor) down(i int) {
-	h := x.heap
-	if len(h) == 0 {
-		return
-	}
-	e := h[i]
-	for {
-		c := 2*i + 1
-		if c >= len(h) {
-			break
-		}
-		if c+1 < len(h) && h[c+1].less(h[c]) {
-			c++
-		}
-		if !h[c].less(e) {
-			break
-		}
-		h[i] = h[c]
-		i = c
-	}
-	h[i] = e
 }

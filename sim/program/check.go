@@ -9,6 +9,14 @@ func (p *Program) Check() error {
 	if len(p.Work) != n || (n > 0 && len(p.DepAt) != n+1) {
 		return fmt.Errorf("program: %d lanes, %d works and %d dependency offsets of ops do not match", n, len(p.Work), len(p.DepAt))
 	}
+	if n > 0 && p.DepAt[0] != 0 {
+		return fmt.Errorf("program: dependencies start at %d, not 0", p.DepAt[0])
+	}
+	for i, l := range p.Lanes {
+		if l.Rank < 0 {
+			return fmt.Errorf("program: lane %d belongs to rank %d", i, l.Rank)
+		}
+	}
 	for i := range n {
 		if l := p.Lane[i]; l < 0 || int(l) >= len(p.Lanes) {
 			return fmt.Errorf("program: op %d is on lane %d of %d", i, l, len(p.Lanes))

@@ -1,8 +1,11 @@
 // Package timeline holds when each op of a program started and ended, and what
-// held it up.
+// held it up, and reads from that what people ask: busy and idle lanes, the
+// critical path, exposed communication, memory.
 package timeline
 
 import (
+	"slices"
+
 	"orrery/sim/program"
 	"orrery/sim/unit"
 )
@@ -15,7 +18,13 @@ type Timeline struct {
 	// zero): following it from the last op gives the critical path.
 	Blocker []program.OpID
 
-	scratch []program.OpID
+	lanes []LaneEnd
+}
+
+// LaneEnd is how far a lane has come: when it is free, and its last op.
+type LaneEnd struct {
+	At unit.Time
+	Op program.OpID
 }
 
 // Reset makes room for a program's ops; memory is reused where it suffices.
@@ -28,15 +37,16 @@ func (t *Timeline) Reset(p *program.Program) {
 	t.Start, t.End, t.Blocker = t.Start[:n], t.End[:n], t.Blocker[:n]
 }
 
-// Scratch is n ops, all None, for an executor's use; it is kept with the
-// timeline so that a reused timeline costs no allocation.
-func (t *Timeline) Scratch(n int) []program.OpID {
-	if cap(t.scratch) < n {
-		t.scratch = make([]program.OpID, n)
+// LaneEnds is an entry for each of n lanes, free since zero, for an executor's
+// use; it is kept with the timeline so that a reused timeline costs no
+// allocation.
+func (t *Timeline) LaneEnds(n int) []LaneEnd {
+	if cap(t.lanes) < n {
+		t.lanes = make([]LaneEnd, n)
 	}
-	s := t.scratch[:n]
+	s := t.lanes[:n]
 	for i := range s {
-		s[i] = program.None
+		s[i] = LaneEnd{Op: program.None}
 	}
 	return s
 }
@@ -63,9 +73,7 @@ func (t *Timeline) CriticalPath() []program.OpID {
 	for id := last; id != program.None; id = t.Blocker[id] {
 		out = append(out, id)
 	}
-	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
-		out[i], out[j] = out[j], out[i]
-	}
+	slices.Reverse(out)
 	return out
 }
 
@@ -76,4 +84,27 @@ func (t *Timeline) Busy() []unit.Time {
 		busy[l] += t.End[i] - t.Start[i]
 	}
 	return busy
+}
+
+// KindTimes is the time that the lanes of each rank run ops of each kind, by
+// rank.
+func (t *Timeline) KindTimes() [][program.NumKinds]unit.Time {
+	p := t.Program
+	out := make([][program.NumKinds]unit.Time, t.ranks())
+	for i, l := range p.Lane {
+		out[p.Lanes[l].Rank][p.Works[p.Work[i]].Kind] += t.End[i] - t.Start[i]
+	}
+	return out
+}
+
+// ranks is one more than the highest rank that owns a lane or has memory.
+func (t *Timeline) ranks() int {
+	n := int32(0)
+	for _, l := range t.Program.Lanes {
+		n = max(n, l.Rank+1)
+	}
+	for _, m := range t.Program.Mem {
+		n = max(n, m.Rank+1)
+	}
+	return int(n)
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"orrery/sim/unit"
 )
 
 // Field numbers of perfetto/trace/trace_packet.proto and the messages in it.
@@ -51,18 +53,28 @@ const (
 	internedAnnotation = 3
 	entryID            = 1
 	entryName          = 2
+
+	flagCleared = 1 // SEQ_INCREMENTAL_STATE_CLEARED
+	flagNeeds   = 2 // SEQ_NEEDS_INCREMENTAL_STATE
 )
 
 // perfetto writes packets; strings are sent once and referred to by number.
 type perfetto struct {
 	w    *bufio.Writer
-	buf  []byte
 	ids  [4]map[string]uint64 // by field of InternedData
 	seen bool                 // the first packet has cleared the state
+
+	// Messages in the making, kept for their memory.
+	event, interned, inner, packet, framed []byte
 }
 
-// Perfetto writes a trace that ui.perfetto.dev opens.
+// Perfetto writes a trace that ui.perfetto.dev opens. Times are rounded down to
+// nanoseconds, so what nests keeps nesting. Packets of one lane are in order of
+// time, those of different lanes are not: trace processors sort.
 func Perfetto(w io.Writer, t *Trace) error {
+	if err := t.check(); err != nil {
+		return err
+	}
 	p := &perfetto{w: bufio.NewWriterSize(w, 1<<16)}
 	for i := range p.ids {
 		p.ids[i] = map[string]uint64{}
@@ -70,30 +82,24 @@ func Perfetto(w io.Writer, t *Trace) error {
 	for i, r := range t.Ranks {
 		var proc, d []byte
 		proc = uintField(proc, processPID, uint64(i+1))
-		proc = bytesField(proc, processName, r.Name)
+		proc = stringField(proc, processName, r.Name)
 		d = uintField(d, descriptorUUID, rankUUID(i))
-		d = bytesField(d, descriptorProcess, string(proc))
+		d = bytesField(d, descriptorProcess, proc)
 		p.descriptor(d)
 	}
 	for i, l := range t.Lanes {
 		var th, d []byte
 		th = uintField(th, threadPID, uint64(l.Rank+1))
-		th = uintField(th, threadTID, uint64(i+1))
-		th = bytesField(th, threadName, l.Name)
+		th = uintField(th, threadTID, uint64(len(t.Ranks)+i+1)) // no PID: those are main threads
+		th = stringField(th, threadName, l.Name)
 		d = uintField(d, descriptorUUID, laneUUID(i))
 		d = uintField(d, descriptorParent, rankUUID(l.Rank))
-		d = bytesField(d, descriptorThread, string(th))
+		d = bytesField(d, descriptorThread, th)
 		p.descriptor(d)
 	}
-	for i, c := range counterTracks(t) {
-		var d []byte
-		d = uintField(d, descriptorUUID, counterUUID(i))
-		d = uintField(d, descriptorParent, rankUUID(c.Rank))
-		d = bytesField(d, descriptorName, c.Name)
-		d = bytesField(d, descriptorCounter, "")
-		p.descriptor(d)
+	if err := p.slices(t); err != nil {
+		return err
 	}
-	p.slices(t)
 	p.counters(t)
 	return p.w.Flush()
 }
@@ -102,146 +108,134 @@ func rankUUID(i int) uint64    { return 1<<40 + uint64(i) }
 func laneUUID(i int) uint64    { return 2<<40 + uint64(i) }
 func counterUUID(i int) uint64 { return 3<<40 + uint64(i) }
 
-// counterTracks lists each rank's counters once, in the order they appear.
-func counterTracks(t *Trace) []Counter {
-	var out []Counter
-	seen := map[Counter]bool{}
-	for _, c := range t.Counters {
-		k := Counter{Rank: c.Rank, Name: c.Name}
-		if !seen[k] {
-			seen[k] = true
-			out = append(out, k)
-		}
-	}
-	return out
-}
+// nanos rounds down to Perfetto's unit.
+func nanos(t unit.Time) uint64 { return uint64(t / unit.Nanosecond) }
 
-// edge is the begin or the end of a slice.
-type edge struct {
-	at    uint64
-	begin bool
-	slice int
-}
-
-// slices writes begins and ends in order of time: at one instant ends come
-// before begins, inner ends before outer, outer begins before inner; slices of
-// no length begin and end together.
-func (p *perfetto) slices(t *Trace) {
-	flows, ends := map[int][]uint64{}, map[int][]uint64{}
-	for i, f := range t.Flows {
-		flows[f.From] = append(flows[f.From], uint64(i+1))
-		ends[f.To] = append(ends[f.To], uint64(i+1))
-	}
-	edges := make([]edge, 0, 2*len(t.Slices))
-	for i, s := range t.Slices {
-		edges = append(edges, edge{nanos(s.Start), true, i}, edge{nanos(s.End), false, i})
-	}
-	empty := func(e edge) bool { s := t.Slices[e.slice]; return nanos(s.Start) == nanos(s.End) }
-	rank := func(e edge) int {
-		switch {
-		case empty(e):
-			return 1
-		case e.begin:
-			return 2
-		}
-		return 0
-	}
-	slices.SortStableFunc(edges, func(a, b edge) int {
-		if c := cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(rank(a), rank(b))); c != 0 {
-			return c
-		}
-		if rank(a) == 0 {
-			return cmp.Compare(b.slice, a.slice)
-		}
-		return cmp.Compare(a.slice, b.slice)
-	})
-	for _, e := range edges {
-		s := &t.Slices[e.slice]
-		var ev, interned []byte
-		ev = uintField(ev, eventTrack, laneUUID(s.Lane))
-		if !e.begin {
-			ev = uintField(ev, eventType, typeEnd)
-			p.event(e.at, ev, nil)
-			continue
-		}
-		ev = uintField(ev, eventType, typeBegin)
-		ev = uintField(ev, eventName, p.intern(&interned, internedName, s.Name))
-		ev = uintField(ev, eventCategory, p.intern(&interned, internedCategory, s.Kind))
+// slices writes a begin and an end for each slice; a begin carries the numbers
+// of the flows that leave from it or arrive at it.
+func (p *perfetto) slices(t *Trace) error {
+	leave := flowsBy(t.Flows, func(f Flow) int { return f.From })
+	arrive := flowsBy(t.Flows, func(f Flow) int { return f.To })
+	return t.walk(func(i int) {
+		s := &t.Slices[i]
+		p.event, p.interned = p.event[:0], p.interned[:0]
+		p.event = uintField(p.event, eventTrack, laneUUID(s.Lane))
+		p.event = uintField(p.event, eventType, typeBegin)
+		p.event = uintField(p.event, eventName, p.intern(internedName, s.Name))
+		p.event = uintField(p.event, eventCategory, p.intern(internedCategory, s.Kind))
 		for _, a := range s.Args {
-			var an []byte
-			an = uintField(an, annotationNameID, p.intern(&interned, internedAnnotation, a.Key))
-			an = uintField(an, annotationInt, uint64(a.Value))
-			ev = bytesField(ev, eventAnnotation, string(an))
+			id := p.intern(internedAnnotation, a.Key)
+			p.inner = uintField(p.inner[:0], annotationNameID, id)
+			p.inner = uintField(p.inner, annotationInt, uint64(a.Value))
+			p.event = bytesField(p.event, eventAnnotation, p.inner)
 		}
-		for _, f := range flows[e.slice] {
-			ev = protowire.AppendFixed64(protowire.AppendTag(ev, eventFlow, protowire.Fixed64Type), f)
+		for ; len(leave) > 0 && t.Flows[leave[0]].From == i; leave = leave[1:] {
+			p.event = fixedField(p.event, eventFlow, uint64(leave[0]+1))
 		}
-		for _, f := range ends[e.slice] {
-			ev = protowire.AppendFixed64(protowire.AppendTag(ev, eventFlowEnd, protowire.Fixed64Type), f)
+		for ; len(arrive) > 0 && t.Flows[arrive[0]].To == i; arrive = arrive[1:] {
+			p.event = fixedField(p.event, eventFlowEnd, uint64(arrive[0]+1))
 		}
-		p.event(e.at, ev, interned)
-	}
+		p.trackEvent(s.Start)
+	}, func(i int) {
+		p.event, p.interned = p.event[:0], p.interned[:0]
+		p.event = uintField(p.event, eventTrack, laneUUID(t.Slices[i].Lane))
+		p.event = uintField(p.event, eventType, typeEnd)
+		p.trackEvent(t.Slices[i].End)
+	})
 }
 
+// flowsBy lists the flows in the order of one of their slices.
+func flowsBy(flows []Flow, end func(Flow) int) []int {
+	order := make([]int, len(flows))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(end(flows[a]), end(flows[b])) })
+	return order
+}
+
+// counters writes the counters; a track is described before its first value.
 func (p *perfetto) counters(t *Trace) {
-	track := map[Counter]int{}
-	for i, c := range counterTracks(t) {
-		track[c] = i
+	type key struct {
+		rank int
+		name string
 	}
+	tracks := map[key]int{}
 	for _, c := range t.Counters {
-		var ev []byte
-		ev = uintField(ev, eventType, typeCounter)
-		ev = uintField(ev, eventTrack, counterUUID(track[Counter{Rank: c.Rank, Name: c.Name}]))
-		ev = protowire.AppendFixed64(protowire.AppendTag(ev, eventDouble, protowire.Fixed64Type), math.Float64bits(c.Value))
-		p.event(nanos(c.At), ev, nil)
+		k := key{c.Rank, c.Name}
+		track, ok := tracks[k]
+		if !ok {
+			track = len(tracks)
+			tracks[k] = track
+			var d []byte
+			d = uintField(d, descriptorUUID, counterUUID(track))
+			d = uintField(d, descriptorParent, rankUUID(c.Rank))
+			d = stringField(d, descriptorName, c.Name)
+			d = bytesField(d, descriptorCounter, nil)
+			p.descriptor(d)
+		}
+		p.event, p.interned = p.event[:0], p.interned[:0]
+		p.event = uintField(p.event, eventType, typeCounter)
+		p.event = uintField(p.event, eventTrack, counterUUID(track))
+		p.event = fixedField(p.event, eventDouble, math.Float64bits(c.Value))
+		p.trackEvent(c.At)
 	}
 }
 
-// intern returns a string's number and adds it to the packet's interned data
-// when it is new.
-func (p *perfetto) intern(out *[]byte, field protowire.Number, s string) uint64 {
+// intern returns a string's number; when it is new it joins the interned data of
+// the packet in the making.
+func (p *perfetto) intern(field protowire.Number, s string) uint64 {
 	id, ok := p.ids[field][s]
 	if !ok {
 		id = uint64(len(p.ids[field]) + 1)
 		p.ids[field][s] = id
-		var e []byte
-		e = uintField(e, entryID, id)
-		e = bytesField(e, entryName, s)
-		*out = bytesField(*out, field, string(e))
+		p.inner = uintField(p.inner[:0], entryID, id)
+		p.inner = stringField(p.inner, entryName, s)
+		p.interned = bytesField(p.interned, field, p.inner)
 	}
 	return id
 }
 
 func (p *perfetto) descriptor(d []byte) {
-	p.packet(bytesField(nil, packetDescriptor, string(d)))
+	p.packet = bytesField(p.packet[:0], packetDescriptor, d)
+	p.write()
 }
 
-func (p *perfetto) event(at uint64, ev, interned []byte) {
-	b := uintField(nil, packetTimestamp, at)
-	b = bytesField(b, packetEvent, string(ev))
-	if len(interned) > 0 {
-		b = bytesField(b, packetInterned, string(interned))
+// trackEvent writes the event in the making with its interned data.
+func (p *perfetto) trackEvent(at unit.Time) {
+	p.packet = uintField(p.packet[:0], packetTimestamp, nanos(at))
+	p.packet = bytesField(p.packet, packetEvent, p.event)
+	if len(p.interned) > 0 {
+		p.packet = bytesField(p.packet, packetInterned, p.interned)
 	}
-	p.packet(b)
+	p.write()
 }
 
-// packet writes one packet of the only sequence; errors wait for Flush.
-func (p *perfetto) packet(b []byte) {
-	const cleared, needs = 1, 2
-	flags := uint64(needs)
+// write sends the packet in the making, of the only sequence; errors wait for
+// Flush.
+func (p *perfetto) write() {
+	flags := uint64(flagNeeds)
 	if !p.seen {
-		p.seen, flags = true, cleared|needs
+		p.seen, flags = true, flagCleared|flagNeeds
 	}
-	b = uintField(b, packetSequence, 1)
-	b = uintField(b, packetFlags, flags)
-	p.buf = bytesField(p.buf[:0], tracePacket, string(b))
-	_, _ = p.w.Write(p.buf)
+	p.packet = uintField(p.packet, packetSequence, 1)
+	p.packet = uintField(p.packet, packetFlags, flags)
+	p.framed = bytesField(p.framed[:0], tracePacket, p.packet)
+	_, _ = p.w.Write(p.framed)
 }
 
 func uintField(b []byte, n protowire.Number, v uint64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), v)
 }
 
-func bytesField(b []byte, n protowire.Number, v string) []byte {
+func fixedField(b []byte, n protowire.Number, v uint64) []byte {
+	return protowire.AppendFixed64(protowire.AppendTag(b, n, protowire.Fixed64Type), v)
+}
+
+func bytesField(b []byte, n protowire.Number, v []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(b, n, protowire.BytesType), v)
+}
+
+func stringField(b []byte, n protowire.Number, v string) []byte {
 	return protowire.AppendString(protowire.AppendTag(b, n, protowire.BytesType), v)
 }
