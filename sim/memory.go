@@ -1,15 +1,14 @@
 package sim
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 
 	"orrery/models"
 	"orrery/schedules/pipeline"
 	"orrery/sim/hw"
 	"orrery/sim/lower"
 	"orrery/sim/program"
+	"orrery/sim/timeline"
 	"orrery/sim/unit"
 )
 
@@ -22,61 +21,35 @@ const contextGiB = 2.0
 // allocator holds beside it.
 const fragmentation = 0.03
 
-// MemoryPoint is the memory of a rank from a time on.
-type MemoryPoint struct {
-	At    unit.Time
-	Bytes float64
-	Op    program.OpID // whose start or end it is
-}
-
-// MemoryCurve is what a pipeline rank holds over the step: its static ledger
-// and the activations in flight. At one instant frees come before allocations.
-func (r *Run) MemoryCurve(rank int) []MemoryPoint {
-	p, t := r.Step.Program, r.Timeline
-	instance := r.firstInstance()
-	type event struct {
-		at    unit.Time
-		bytes int64
-		op    program.OpID
-	}
-	var events []event
-	for _, m := range p.Mem {
-		if int(m.Rank) != rank {
-			continue
-		}
-		at := t.End[instance(m.Op)]
-		if m.AtStart {
-			at = t.Start[instance(m.Op)]
-		}
-		events = append(events, event{at, m.Bytes, instance(m.Op)})
-	}
-	slices.SortFunc(events, func(a, b event) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.bytes, b.bytes), cmp.Compare(a.op, b.op))
-	})
-	l := r.Plan.Static(rank)
-	base := l.Sum() - l.Logits - l.Workspace
-	out := []MemoryPoint{{0, base, program.None}}
-	sum := int64(0)
-	for _, e := range events {
-		sum += e.bytes
-		out = append(out, MemoryPoint{e.at, base + float64(sum), e.op})
+// HeldBytes is what each pipeline rank holds all through the step; copies of a
+// rank in an expanded program hold the same and are left out.
+func (r *Run) HeldBytes() []unit.Bytes {
+	out := make([]unit.Bytes, len(r.Step.Lanes))
+	for rank := range out {
+		l := r.Plan.Static(rank)
+		out[rank] = unit.Bytes(l.Sum() - l.Logits - l.Workspace)
 	}
 	return out
 }
 
-// firstInstance maps an op of the folded program to the first of its copies in
-// the program that ran.
-func (r *Run) firstInstance() func(program.OpID) program.OpID {
-	if r.folded == nil {
-		return func(id program.OpID) program.OpID { return id }
+// MemoryCurve is what a pipeline rank holds over the step: its static ledger
+// and the activations in flight.
+func (r *Run) MemoryCurve(rank int) []timeline.MemoryPoint {
+	held := int64(r.HeldBytes()[rank])
+	out := []timeline.MemoryPoint{{Op: program.None, Bytes: held}}
+	for _, pt := range r.activations()[rank].Curve {
+		pt.Bytes += held
+		out = append(out, pt)
 	}
-	if r.first == nil {
-		r.first = make([]program.OpID, r.Step.Program.Len())
-		for i := len(r.folded) - 1; i >= 0; i-- {
-			r.first[r.folded[i]] = program.OpID(i)
-		}
+	return out
+}
+
+// activations is the memory of the program's own events, by rank.
+func (r *Run) activations() []timeline.Memory {
+	if r.inFlight == nil {
+		r.inFlight = r.Timeline.Memory()
 	}
-	return func(id program.OpID) program.OpID { return r.first[id] }
+	return r.inFlight
 }
 
 // memory fills the peaks and the verdict. The transient part of the ledger
@@ -85,21 +58,15 @@ func (r *Run) memory(gpu *hw.GPU) {
 	res := r.Result
 	gib := float64(unit.GiB)
 	for rank := range r.Step.Lanes {
-		l := r.Plan.Static(rank)
-		var peak MemoryPoint
-		for _, pt := range r.MemoryCurve(rank) {
-			if pt.Bytes > peak.Bytes {
-				peak = pt
-			}
-		}
+		l, peak := r.Plan.Static(rank), r.activations()[rank].Peak
 		sm := StageMemory{Stage: rank, At: r.OpName(peak.Op), Breakdown: map[string]float64{}}
-		total := peak.Bytes + l.Logits + l.Workspace
+		total := float64(peak.Bytes) + l.Sum()
 		for _, it := range l.Items() {
 			if it.Bytes > 0 {
 				sm.Breakdown[it.Name] = it.Bytes / gib
 			}
 		}
-		sm.Breakdown["activations"] = (peak.Bytes - (l.Sum() - l.Logits - l.Workspace)) / gib
+		sm.Breakdown["activations"] = float64(peak.Bytes) / gib
 		sm.PeakGiB = total / gib
 		res.MemoryGiBByStage = append(res.MemoryGiBByStage, sm)
 		res.PeakMemoryGiB = max(res.PeakMemoryGiB, sm.PeakGiB)

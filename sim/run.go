@@ -31,7 +31,8 @@ type Run struct {
 	Program *program.Program
 	Lanes   []lower.RankLanes
 	folded  []program.OpID // op of Step.Program by op; nil where they are the same
-	first   []program.OpID // first copy by op of Step.Program
+
+	inFlight []timeline.Memory // by rank, once it has been asked for
 
 	prices *prices
 	opt    Options

@@ -5,7 +5,7 @@ import "orrery/sim/program"
 // Expanded is a step with every rank of the cluster in its program: each
 // pipeline rank's lanes once for each of Copies symmetric ranks (tp x cp x dp),
 // its data-parallel collectives once for each group that runs them, and what
-// the whole world waits for once.
+// the whole world waits for once. Memory events are those of the first copy.
 type Expanded struct {
 	Program *program.Program
 	Lanes   []RankLanes    // rank = copy x PP + pipeline rank
@@ -64,6 +64,10 @@ func (s *Step) Expand() *Expanded {
 			q.Add(laneBase[lane]+program.LaneID(c), s.Program.Work[id], buf...)
 			e.Folded = append(e.Folded, id)
 		}
+	}
+	for _, m := range s.Program.Mem { // of the first copy, whose ranks are the folded ones
+		m.Op = base[m.Op]
+		q.Mem = append(q.Mem, m)
 	}
 	e.Program = q
 	return e

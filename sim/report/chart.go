@@ -129,7 +129,7 @@ func memoryChart(run *sim.Run) template.HTML {
 		var d strings.Builder
 		lastX := -1.0
 		for j, pt := range run.MemoryCurve(r) {
-			px, py := x(pt.At), y(pt.Bytes/float64(unit.GiB))
+			px, py := x(pt.At), y(unit.Bytes(pt.Bytes).GiB())
 			if j == 0 {
 				fmt.Fprintf(&d, "M%.1f %.1f", px, py)
 			} else if px-lastX >= 0.4 {

@@ -77,26 +77,6 @@ func (t *Timeline) CriticalPath() []program.OpID {
 	return out
 }
 
-// Busy is the time that each lane runs ops.
-func (t *Timeline) Busy() []unit.Time {
-	busy := make([]unit.Time, len(t.Program.Lanes))
-	for i, l := range t.Program.Lane {
-		busy[l] += t.End[i] - t.Start[i]
-	}
-	return busy
-}
-
-// KindTimes is the time that the lanes of each rank run ops of each kind, by
-// rank.
-func (t *Timeline) KindTimes() [][program.NumKinds]unit.Time {
-	p := t.Program
-	out := make([][program.NumKinds]unit.Time, t.ranks())
-	for i, l := range p.Lane {
-		out[p.Lanes[l].Rank][p.Works[p.Work[i]].Kind] += t.End[i] - t.Start[i]
-	}
-	return out
-}
-
 // ranks is one more than the highest rank that owns a lane or has memory.
 func (t *Timeline) ranks() int {
 	n := int32(0)
