@@ -270,11 +270,10 @@ func fitSends(samples []Sample, g *hw.GPU, p *cost.Profile) error {
 			return fmt.Errorf("error bars: %w", err)
 		}
 		fit := &cost.SendCurve{GBps: nic, Curve: c, Errors: band}
-		switch {
-		case nic == 0:
+		if nic == 0 {
 			fit.GBps = g.NVLinkGBps
 			p.Collective.Send = fit
-		default:
+		} else {
 			p.Collective.NetSend = fit
 		}
 	}

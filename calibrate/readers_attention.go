@@ -165,10 +165,10 @@ func contextRow(r *attentionRow, g *hw.GPU) (cost.Attention, string) {
 		Causal: true, DType: tableDTypes[r.text("attn_dtype")],
 	}
 	source := r.text("kernel_source")
-	switch {
-	case source == "vllm_triton_attn":
+	switch source {
+	case "vllm_triton_attn":
 		return a, "fallback kernel in Triton (head dim 192 on Blackwell), ten times slower than the others"
-	case source == "vllm_flashinfer_trtllmdecode": // takes over where the prompt is one token
+	case "vllm_flashinfer_trtllmdecode": // takes over where the prompt is one token
 		a.Decode = true
 	}
 	why := setKV(&a, r)

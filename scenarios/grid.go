@@ -81,7 +81,7 @@ func (r *resolver) solve(rel relation) (progress bool, open []string) {
 	}
 	left, openL, fitsL := value(rel.left)
 	right, openR, fitsR := value(rel.right)
-	open = append(openL, openR...)
+	open = slices.Concat(openL, openR)
 	if len(open) > 1 {
 		return false, open
 	}

@@ -73,7 +73,7 @@ func syntaxError(name string, err error) error {
 	}
 	e := &Error{File: name, Line: pe.Position.Line, Col: pe.Position.Col, Key: pe.LastKey, Msg: "not TOML: " + strings.TrimSuffix(pe.Message, ".")}
 	if e.Line == 0 {
-		e.Line, e.Col = max(pe.Line, 1), 1
+		e.Line, e.Col = 1, 1
 	}
 	return e
 }

@@ -37,7 +37,8 @@ func (p *Profile) derived(k Kernel) (Estimate, error) {
 		return Estimate{}, err
 	}
 	from, to := p.base.hw, p.hw
-	floor, ratio, relErr := launchFloor, 1.0, derivedErr
+	floor, relErr := launchFloor, derivedErr
+	var ratio float64
 	rule := "derived from " + p.base.Name
 	switch k.(type) {
 	case Collective, P2P, ExpertExchange:

@@ -13,7 +13,7 @@ import (
 	"orrery/sim/unit"
 )
 
-// ErrOverflow: the timeline is longer than simulated time can count (106 days).
+// ErrOverflow says that the timeline is longer than simulated time can count (106 days).
 var ErrOverflow = errors.New("engine: simulated time overflows")
 
 // Relax runs each op as soon as its lane and its dependencies allow, by the
