@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"orrery/scenarios"
+	"orrery/sim"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/scenario.md")
+
+// resultDocs describes the fields of `sim run --json`, in their order.
+var resultDocs = []struct{ field, unit, doc string }{
+	{"name", "", "the scenario's name"},
+	{"step_time_s", "s", "one training step, the slowest rank's jitter included"},
+	{"step_time_rel_error", "1", "half width of the 90 % interval of the step time, relative"},
+	{"tokens_per_s_per_gpu", "tokens/s", "tokens of the global batch over step time and GPUs"},
+	{"model_tflops_per_gpu", "1e12 FLOP/s", "by Megatron's count of the model's FLOPs (causal attention halved, no recomputation)"},
+	{"hardware_tflops_per_gpu", "1e12 FLOP/s", "with recomputed layers, sliding windows counted as they are, and without what LoRA leaves out"},
+	{"mfu", "1", "model FLOP/s over the dense peak of the training precision"},
+	{"bubble_fraction", "1", "share of the step in which the mean rank waits for other pipeline ranks"},
+	{"exposed_comm_fraction", "1", "share of the step in which the mean rank waits for communication"},
+	{"peak_memory_gib", "GiB", "largest allocation of any rank; `fits` adds fragmentation and contexts"},
+	{"megatron_estimate_gib", "GiB", "Megatron-LM's own theoretical estimate, to compare; absent where it does not apply"},
+	{"memory_gib_by_stage", "GiB", "for each pipeline rank: `stage`, `peak_gib`, `at` (the op that made the peak) and `breakdown_gib` (weights, gradients, optimizer, activations, logits, workspace, gathered parameters)"},
+	{"fits", "", "whether the peak, 3 % fragmentation and 2 GiB of contexts fit the GPU"},
+	{"fit_advice", "", "by how much the job does not fit, and the cheapest change that makes it fit"},
+	{"breakdown_s", "s", "where the mean rank's time goes; the rows add up to `step_time_s`. Classes of kernels (attention, attention_linear, mlp, experts, router_permute, norms_elementwise, casts, embedding_head, optimizer), recompute, host, what is exposed of each kind of communication, pipeline_send, bubble, jitter"},
+	{"phases_s", "s", "the mean rank's passes: forward, backward_input, backward_weight, recompute, exposed communication inside them included"},
+	{"hidden_comm_s", "s", "communication of the mean rank that ran behind compute, by kind"},
+	{"critical_path", "1", "share of each kind of work on the longest chain of ops"},
+	{"gpus", "", "GPUs of the job"},
+	{"schedule", "", "the pipeline schedule that ran"},
+	{"profile", "", "the price profile"},
+	{"price_sources", "1", "share of kernel time by how it was priced: fitted, derived, published, roofline"},
+	{"expect", "", "for each `[[expect]]`: `metric`, `expected`, `got`, `error` (signed, relative), `tolerance`, `ok`, `source`"},
+	{"warnings", "", "what makes the answer less certain"},
+}
+
+// docs/scenario.md is generated: run this test with -update.
+func TestScenarioDocsAreCurrent(t *testing.T) {
+	var b bytes.Buffer
+	require.NoError(t, scenarios.WriteDocs(&b))
+	b.WriteString("\n## The result\n\n`sim run FILE --json` prints one JSON document; `--out DIR` writes it to `result.json`.\n\n| field | unit | meaning |\n|---|---|---|\n")
+	for _, d := range resultDocs {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", d.field, d.unit, d.doc)
+	}
+	const path = "../../docs/scenario.md"
+	if *update {
+		require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
+	}
+	have, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, b.String(), string(have), "docs/scenario.md is not current: go test ./cmd/sim -run Docs -update")
+}
+
+// Every field of the result is documented, in order, and no other.
+func TestResultDocsNameEveryField(t *testing.T) {
+	var fields, documented []string
+	r := reflect.TypeFor[sim.Result]()
+	for i := range r.NumField() {
+		name, _, _ := strings.Cut(r.Field(i).Tag.Get("json"), ",")
+		fields = append(fields, name)
+	}
+	for _, d := range resultDocs {
+		documented = append(documented, d.field)
+	}
+	require.Equal(t, fields, documented)
+}
