@@ -32,7 +32,7 @@ func (c *listCmd) Run(std *streams) error {
 			rows = append(rows, table.Row{n, billions(m.Params()), billions(m.ActiveParams()), m.Layers, m.Source})
 		}
 	case "gpus":
-		head = table.Row{"gpu", "bf16 TFLOP/s", "memory", "HBM GB/s", "NVLink GB/s", "title"}
+		head = table.Row{"gpu", "bf16 TF/s", "memory", "HBM GB/s", "NVLink", "title"}
 		for _, n := range hw.GPUNames() {
 			g, err := hw.LookupGPU(n)
 			if err != nil {
@@ -41,7 +41,7 @@ func (c *listCmd) Run(std *streams) error {
 			rows = append(rows, table.Row{n, fmt.Sprintf("%.0f", g.PeakTFLOPS["bf16"]), g.HBM.String(), g.HBMGBps, g.NVLinkGBps, g.Title})
 		}
 	case "nodes":
-		head = table.Row{"node", "gpu", "GPUs", "NVLink domain", "NIC GB/s/GPU", "title"}
+		head = table.Row{"node", "gpu", "GPUs", "NVLink", "NIC GB/s", "title"}
 		for _, n := range hw.NodeNames() {
 			d, err := hw.LookupNode(n)
 			if err != nil {

@@ -79,8 +79,7 @@ func (c *showModelCmd) Run(std *streams) error {
 	if err := report.Table(std.out, table.Row{"layers", "count", "parameters each", "activations/token", "with full recompute"}, rows); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(std.out, "source: %s\n", m.Source)
-	return err
+	return report.Para(std.out, "source: "+m.Source)
 }
 
 // addKind counts layer i under its kind.

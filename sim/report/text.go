@@ -44,7 +44,12 @@ func (p *printer) printf(format string, args ...any) {
 	}
 }
 
-func (p *printer) para(s string) { p.printf("%s\n", text.WrapSoft(s, Width)) }
+// para prints a paragraph, wrapped.
+func (p *printer) para(s string) {
+	for _, line := range strings.Split(text.WrapSoft(s, Width), "\n") {
+		p.printf("%s\n", strings.TrimRight(line, " "))
+	}
+}
 
 func (p *printer) paint(c text.Color, s string) string {
 	if p.colour {
@@ -72,14 +77,15 @@ func (p *printer) table(cols []table.ColumnConfig, head table.Row, rows []table.
 }
 
 func (p *printer) headline(r *sim.Result) {
-	p.printf("%s\n", p.paint(text.Bold, r.Name))
-	p.printf("%s\n\n", strings.Repeat("─", min(len([]rune(r.Name)), Width)))
+	name := clip(r.Name, Width)
+	p.printf("%s\n", p.paint(text.Bold, name))
+	p.printf("%s\n\n", strings.Repeat("─", len([]rune(name))))
 	fits := p.paint(text.FgGreen, "fits")
 	if !r.Fits {
 		fits = p.paint(text.FgRed, "DOES NOT FIT")
 	}
 	row := func(k, v, note string) table.Row { return table.Row{k, v, note} }
-	p.table([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}}, nil, []table.Row{
+	p.table([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}, {Number: 3, WidthMax: 44}}, nil, []table.Row{
 		row("step time", seconds(r.StepTimeS), fmt.Sprintf("± %.0f %% (90 %% interval)", 100*r.StepTimeRelError)),
 		row("throughput", fmt.Sprintf("%.0f tokens/s/GPU", r.TokensPerSPerGPU), fmt.Sprintf("%d GPUs, schedule %s", r.GPUs, r.Schedule)),
 		row("model FLOP/s", fmt.Sprintf("%.1f TFLOP/s/GPU", r.ModelTFLOPSPerGPU), fmt.Sprintf("MFU %.1f %% of the peak of the precision", 100*r.MFU)),
@@ -92,9 +98,11 @@ func (p *printer) headline(r *sim.Result) {
 func sources(r *sim.Result) string {
 	var parts []string
 	for _, s := range byValue(r.Sources) {
-		parts = append(parts, fmt.Sprintf("%.0f %% %s", 100*r.Sources[s], s))
+		if r.Sources[s] >= 0.01 {
+			parts = append(parts, fmt.Sprintf("%.0f %% %s", 100*r.Sources[s], s))
+		}
 	}
-	return strings.Join(parts, ", ") + " of the time"
+	return strings.Join(parts, ", ")
 }
 
 func (p *printer) breakdown(r *sim.Result) {

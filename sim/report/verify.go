@@ -13,10 +13,32 @@ import (
 	"orrery/sim/verify"
 )
 
-// Table prints rows under a header in the style of all reports.
-func Table(w io.Writer, head table.Row, rows []table.Row) error {
+// Para prints a paragraph, wrapped to the width.
+func Para(w io.Writer, s string) error {
 	p := &printer{w: w}
-	p.table(nil, head, rows)
+	p.para(s)
+	return p.err
+}
+
+// Table prints rows under a header in the style of all reports. The last column
+// is clipped to what is left of the width.
+func Table(w io.Writer, head table.Row, rows []table.Row) error {
+	const padding, least = 2, 8
+	left, last := Width-padding, len(head)-1
+	for c := range last {
+		widest := len([]rune(fmt.Sprint(head[c])))
+		for _, r := range rows {
+			widest = max(widest, len([]rune(fmt.Sprint(r[c]))))
+		}
+		left -= widest + padding
+	}
+	clipped := make([]table.Row, len(rows))
+	for i, r := range rows {
+		clipped[i] = slices.Clone(r)
+		clipped[i][last] = clip(fmt.Sprint(r[last]), max(left, least))
+	}
+	p := &printer{w: w}
+	p.table(nil, head, clipped)
 	return p.err
 }
 
@@ -28,7 +50,7 @@ func Verify(w io.Writer, r *verify.Report) error {
 	var rows []table.Row
 	for _, o := range r.Rows {
 		if o.Status == verify.Predicted {
-			rows = append(rows, table.Row{o.ID, o.GPU, clip(o.Model, 18), shortMetric(o.Metric), number(o.Predicted), number(o.Measured), fmt.Sprintf("%+.1f %%", 100*o.Error)})
+			rows = append(rows, table.Row{o.ID, o.GPU, clip(o.Model, 14), shortMetric(o.Metric), number(o.Predicted), number(o.Measured), fmt.Sprintf("%+.1f %%", 100*o.Error)})
 		}
 	}
 	p.table([]table.ColumnConfig{right(5), right(6), right(7)},
@@ -82,13 +104,13 @@ func (p *printer) groups(groups []verify.Group) {
 		if g.By == "all" {
 			name = "all"
 		}
-		row := table.Row{clip(name, 30)}
+		row := table.Row{clip(name, 26)}
 		row = append(row, pct(g.Time)...)
 		row = append(row, pct(g.Memory)...)
 		rows = append(rows, row)
 	}
 	p.printf("absolute error of time and memory metrics, in %%\n")
-	p.table(right, table.Row{"", "time", "median", "mean", "p90", "memory", "median", "mean", "p90"}, rows)
+	p.table(right, table.Row{"", "time", "med", "mean", "p90", "mem", "med", "mean", "p90"}, rows)
 }
 
 func clip(s string, n int) string {
