@@ -16,6 +16,7 @@ type Sample struct {
 	Spread float64 // max over min of the collections; 0 if there was one
 	Table  string  // file name
 	Line   int     // 1-based line in Table
+	Apart  string  // why no fit takes it and errors count it by itself, as FAMILY_APART; else empty
 }
 
 // Rejected counts the rows of a table that were not used, by reason.

@@ -61,6 +61,29 @@ func TestEvaluateNamesWhatItDoesNotRead(t *testing.T) {
 	assert.Less(t, f.MedianAbsError, 0.2)
 }
 
+// A series far above its table is priced and counted, by itself.
+func TestEvaluateSetsMistunedSeriesApart(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("moe_dtype,kernel_source,num_tokens,hidden_size,inter_size,topk,num_experts,moe_tp_size,moe_ep_size,distribution,latency\n")
+	for _, inter := range []int{1024, 2048, 4096} {
+		for _, tokens := range []int{1024, 4096, 16384} {
+			ms := float64(tokens*inter) * 3e-7
+			if inter == 2048 {
+				ms *= 5
+			}
+			fmt.Fprintf(&b, "bfloat16,moe_torch_flow,%d,4096,%d,2,8,1,1,balanced,%g\n", tokens, inter, ms)
+		}
+	}
+	ev, err := Evaluate(context.Background(), folder(t, map[string]string{"moe_trtllm1.3.0rc20.csv": b.String()}), profile(t, "h100"))
+	require.NoError(t, err)
+	count := map[cost.Family]int{}
+	for _, f := range ev.Families {
+		count[f.Family] += f.Count + f.Unpriced
+	}
+	assert.Equal(t, map[cost.Family]int{cost.FamMoE: 6, "moe_mistuned": 3}, count)
+	assert.Empty(t, ev.Tables[0].Rejected)
+}
+
 func TestEvaluateRefusesBadTables(t *testing.T) {
 	for name, files := range map[string]map[string]string{
 		"no table":         {"readme.txt": "hello"},

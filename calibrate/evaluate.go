@@ -18,7 +18,7 @@ const longEnough = 20
 // FamilyError is how far prices are from measurements in one family and format.
 // An error is |price/measured - 1|.
 type FamilyError struct {
-	Family            cost.Family `json:"family"`
+	Family            cost.Family `json:"family"` // with the reason behind it for rows set apart: moe_mistuned
 	DType             string      `json:"dtype"`
 	Count             int         `json:"count"`      // rows priced
 	CountLong         int         `json:"count_20us"` // of those, rows that measured 20 us or more
@@ -84,6 +84,9 @@ func judgeSamples(ctx context.Context, p *cost.Profile, samples []Sample) ([]Fam
 	tallies := map[key]*tally{}
 	for i, s := range samples {
 		k := key{s.Kernel.Family(), s.DType}
+		if s.Apart != "" {
+			k.family += cost.Family("_" + s.Apart)
+		}
 		t := tallies[k]
 		if t == nil {
 			t = &tally{FamilyError: FamilyError{Family: k.family, DType: k.dtype}}

@@ -64,7 +64,7 @@ func Fit(ctx context.Context, dir, name string, opt FitOptions) (*cost.Profile, 
 	if err != nil {
 		return nil, rep, fmt.Errorf("%s: %w", dir, err)
 	}
-	train, held := split(chosen, "report")
+	train, held := split(chosen, byShape("report"))
 	trial, err := fitProfile(ctx, before, train)
 	if err != nil {
 		return nil, rep, err
@@ -105,7 +105,8 @@ func existing(path string, g *hw.GPU) (*cost.Profile, error) {
 	return p, nil
 }
 
-// choose keeps the samples of families that are asked for and have a fitter.
+// choose keeps the samples of families that are asked for and have a fitter, but
+// those set apart.
 func choose(samples []Sample, families []cost.Family, skipped map[cost.Family]string) ([]Sample, error) {
 	fitted := map[cost.Family]bool{}
 	for _, f := range fitters {
@@ -120,6 +121,7 @@ func choose(samples []Sample, families []cost.Family, skipped map[cost.Family]st
 	for _, s := range samples {
 		f := s.Kernel.Family()
 		switch {
+		case s.Apart != "":
 		case !fitted[f]:
 			skipped[f] = "no fitter"
 		case len(families) > 0 && !slices.Contains(families, f):

@@ -101,45 +101,28 @@ func backwardRule(g *hw.GPU) cost.BackwardRule {
 	}
 }
 
-// fitAttention fits the physical model of each head dim, then one correction;
-// the error bars are those of a fit that did not see the held-out rows, the
-// parameters those of a fit to all rows.
+// fitAttention fits the physical model of each head dim, then one correction.
 func fitAttention(samples []Sample, g *hw.GPU, layout cost.Surface) (*cost.AttentionFit, error) {
-	var train, held []Sample
-	for _, s := range samples {
-		if heldOut(s, "errors") {
-			held = append(held, s)
-		} else {
-			train = append(train, s)
-		}
-	}
-	trial, err := fitAttentionRows(train, g, layout)
+	fit, errors, err := fitValidated(samples, func(rows []Sample) (*cost.AttentionFit, error) { return fitAttentionRows(rows, g, layout) },
+		func(f *cost.AttentionFit, k cost.Kernel) (float64, error) {
+			return attentionMicros(f, g, k.(cost.Attention)), nil
+		},
+		byShape("errors"))
 	if err != nil {
 		return nil, err
 	}
-	trialModel := attentionMicros(trial, g)
-	predicted, measured := make([]float64, len(held)), make([]float64, len(held))
-	for i, s := range held {
-		predicted[i], measured[i] = trialModel(s.Kernel.(cost.Attention)), s.Micros
-	}
-	fit, err := fitAttentionRows(samples, g, layout)
-	if err != nil {
-		return nil, err
-	}
-	fit.Errors = errorBand(predicted, measured)
+	fit.Errors = errors
 	return fit, nil
 }
 
 // attentionMicros evaluates a fit at the shapes it was fitted to.
-func attentionMicros(f *cost.AttentionFit, g *hw.GPU) func(cost.Attention) float64 {
-	return func(a cost.Attention) float64 {
-		for _, h := range f.Heads {
-			if h.Dim == a.HeadDim && h.VDim == valueDim(a) {
-				return h.Micros(a.Terms(h.Tiling, g)) * math.Exp(f.Surface.At(a.Coords()))
-			}
+func attentionMicros(f *cost.AttentionFit, g *hw.GPU, a cost.Attention) float64 {
+	for _, h := range f.Heads {
+		if h.Dim == a.HeadDim && h.VDim == valueDim(a) {
+			return h.Micros(a.Terms(h.Tiling, g)) * math.Exp(f.Surface.At(a.Coords()))
 		}
-		return 0
 	}
+	return 0
 }
 
 func valueDim(a cost.Attention) int64 {

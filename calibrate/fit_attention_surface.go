@@ -2,7 +2,6 @@ package calibrate
 
 import (
 	"fmt"
-	"hash/fnv"
 	"math"
 	"slices"
 	"strconv"
@@ -15,15 +14,6 @@ import (
 // The machinery that attention and expert layers share: a physical model with a
 // few positive parameters, then a smooth correction of its logarithmic errors,
 // then error bars from rows that neither has seen.
-
-// heldOut tells whether a sample belongs to the fifth that validates a fit. The
-// choice depends on the shape and the name of the split alone, so it is the same
-// on every GPU and run.
-func heldOut(s Sample, split string) bool {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(split + s.Kernel.String())) // never fails
-	return h.Sum32()%5 == 0
-}
 
 // weightOf a row in a fit: launches below 20 us are dominated by what the
 // simulator does not ask about, so they only keep the model from drifting.
@@ -227,34 +217,6 @@ func fitSurface(layout cost.Surface, at []cost.Coords, target, weight []float64)
 		}
 	}
 	return out, nil
-}
-
-// sizeClasses bound the classes of ErrorBand, in microseconds.
-var sizeClasses = []float64{20, 50, 150, 500, 2000, 10000}
-
-// errorBand takes the 90 % quantile of the errors relative to the price in each size class of
-// predicted time. A class with too few rows for a quantile takes all of them.
-func errorBand(predicted, measured []float64) cost.ErrorBand {
-	const fewest = 30
-	classes := make([][]float64, len(sizeClasses)+1)
-	var all []float64
-	for i, p := range predicted {
-		k, _ := slices.BinarySearch(sizeClasses, p)
-		e := math.Abs(measured[i]/p - 1) // RelErr is relative to the price
-		classes[k] = append(classes[k], e)
-		all = append(all, e)
-	}
-	if len(all) == 0 {
-		return cost.ErrorBand{} // prices as unvalidated
-	}
-	band := cost.ErrorBand{Below: sizeClasses}
-	for _, c := range classes {
-		if len(c) < fewest {
-			c = all
-		}
-		band.RelErr = append(band.RelErr, round4(quantile(c, 0.9)))
-	}
-	return band
 }
 
 // quantile of an unsorted sample; zero for an empty one.

@@ -38,7 +38,8 @@ func sharedKernels(t *testing.T, dir string) string {
 	return path
 }
 
-// readShared reads the tables of one folder whose samples are of the families.
+// readShared reads the tables of one folder whose samples are of the families,
+// without those set apart.
 func readShared(t *testing.T, dir string, g *hw.GPU, families ...cost.Family) (map[cost.Family][]Sample, Rejected) {
 	t.Helper()
 	root := sharedKernels(t, dir)
@@ -65,7 +66,7 @@ func readShared(t *testing.T, dir string, g *hw.GPU, families ...cost.Family) (m
 				return err
 			}
 			for _, s := range samples {
-				if f := s.Kernel.Family(); want[f] {
+				if f := s.Kernel.Family(); s.Apart == "" && want[f] {
 					out[f] = append(out[f], s)
 				}
 			}

@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 
 	"orrery/sim/cost"
 	"orrery/sim/hw"
@@ -129,43 +127,6 @@ func monotone(v []float64) {
 	}
 }
 
-// rowHeldOut is heldOut by row instead of by shape: a size keeps the rows of
-// other collections and formats.
-func rowHeldOut(s Sample) bool {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(s.Kernel.String() + s.DType + s.Table + strconv.Itoa(s.Line))) // never fails
-	return h.Sum32()%5 == 0
-}
-
-// validate fits without held-out samples and prices those: once with a fifth of
-// the rows left out, once with all rows of a fifth of the shapes, so that the
-// error bars hold at sizes that were measured and between them.
-func validate(samples []Sample, fit func([]Sample) (func(cost.Kernel) (float64, error), error)) (cost.ErrorBand, error) {
-	var predicted, measured []float64
-	for _, split := range []func(Sample) bool{rowHeldOut, func(s Sample) bool { return heldOut(s, "errors") }} {
-		var train, held []Sample
-		for _, s := range samples {
-			if split(s) {
-				held = append(held, s)
-			} else {
-				train = append(train, s)
-			}
-		}
-		price, err := fit(train)
-		if err != nil {
-			return cost.ErrorBand{}, err
-		}
-		for _, s := range held {
-			us, err := price(s.Kernel)
-			if err != nil {
-				return cost.ErrorBand{}, err
-			}
-			predicted, measured = append(predicted, us), append(measured, s.Micros)
-		}
-	}
-	return errorBand(predicted, measured), nil
-}
-
 // collectives fits one curve for each pattern and number of ranks. All versions
 // of NCCL count: of the sweeps at hand all but one are of 2.29.2 whatever the
 // file is called, and the correction is robust, so the lone older one is outvoted
@@ -211,23 +172,15 @@ func collectives(samples []Sample, g *hw.GPU) (*cost.CollectiveModel, error) {
 }
 
 func fitCollectives(samples []Sample, g *hw.GPU, p *cost.Profile) error {
-	m, err := collectives(samples, g)
+	m, errors, err := fitValidated(samples, func(rows []Sample) (*cost.CollectiveModel, error) { return collectives(rows, g) },
+		func(m *cost.CollectiveModel, k cost.Kernel) (float64, error) {
+			e, err := m.Price(k.(cost.Collective), g)
+			return e.Time.Micros(), err
+		}, rowHeldOut, byShape("errors"))
 	if err != nil {
 		return err
 	}
-	m.Errors, err = validate(samples, func(train []Sample) (func(cost.Kernel) (float64, error), error) {
-		trial, err := collectives(train, g)
-		if err != nil {
-			return nil, err
-		}
-		return func(k cost.Kernel) (float64, error) {
-			e, err := trial.Price(k.(cost.Collective), g)
-			return e.Time.Micros(), err
-		}, nil
-	})
-	if err != nil {
-		return fmt.Errorf("error bars: %w", err)
-	}
+	m.Errors = errors
 	if p.Collective != nil { // sends were fitted before
 		m.Send, m.NetSend = p.Collective.Send, p.Collective.NetSend
 	}
@@ -258,16 +211,11 @@ func fitSends(samples []Sample, g *hw.GPU, p *cost.Profile) error {
 			c, _, err := fitCurves(points)
 			return c, err
 		}
-		c, err := curve(rows)
+		c, band, err := fitValidated(rows, curve, func(c cost.Curve, k cost.Kernel) (float64, error) {
+			return c.Micros(float64(k.(cost.P2P).Bytes)), nil
+		}, rowHeldOut, byShape("errors"))
 		if err != nil {
 			return fmt.Errorf("sends over a NIC of %g GB/s: %w", nic, err)
-		}
-		band, err := validate(rows, func(train []Sample) (func(cost.Kernel) (float64, error), error) {
-			trial, err := curve(train)
-			return func(k cost.Kernel) (float64, error) { return trial.Micros(float64(k.(cost.P2P).Bytes)), nil }, err
-		})
-		if err != nil {
-			return fmt.Errorf("error bars: %w", err)
 		}
 		fit := &cost.SendCurve{GBps: nic, Curve: c, Errors: band}
 		if nic == 0 {

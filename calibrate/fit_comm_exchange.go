@@ -47,17 +47,15 @@ func fitExchanges(samples []Sample, g *hw.GPU, p *cost.Profile) error {
 	})
 	m := &cost.ExchangeModel{NVLinkGBps: g.NVLinkGBps}
 	for _, key := range order {
-		path, err := exchangePath(key, groups[key])
+		path, errors, err := fitValidated(groups[key], func(rows []Sample) (cost.ExchangePath, error) { return exchangePath(key, rows) },
+			func(path cost.ExchangePath, k cost.Kernel) (float64, error) {
+				return path.Micros(k.(cost.ExpertExchange), 1), nil
+			},
+			rowHeldOut, byShape("errors"))
 		if err != nil {
 			return fmt.Errorf("%s of %s among %d: %w", key.op, key.backend, key.group.Ranks, err)
 		}
-		path.Errors, err = validate(groups[key], func(train []Sample) (func(cost.Kernel) (float64, error), error) {
-			trial, err := exchangePath(key, train)
-			return func(k cost.Kernel) (float64, error) { return trial.Micros(k.(cost.ExpertExchange), 1), nil }, err
-		})
-		if err != nil {
-			return fmt.Errorf("error bars: %w", err)
-		}
+		path.Errors = errors
 		m.Paths = append(m.Paths, path)
 	}
 	p.Exchange = m

@@ -83,7 +83,7 @@ func fitGEMM(samples []Sample, g *hw.GPU, p *cost.Profile) error {
 // to predict. It returns all predictions beside their measurements.
 func crossValidate(samples []Sample, folds int, f func(train, held []Sample) (predicted, measured []float64, err error)) (predicted, measured []float64, err error) {
 	for i := range folds {
-		train, held := split(samples, fmt.Sprint("errors", i))
+		train, held := split(samples, byShape(fmt.Sprint("errors", i)))
 		p, m, err := f(train, held)
 		if err != nil {
 			return nil, nil, err

@@ -32,7 +32,7 @@ func TestGEMMHeldOut(t *testing.T) {
 			g := sharedGPU(t, c.dir)
 			samples, _, err := readGEMM(filepath.Join(sharedKernels(t, c.dir), c.table), g)
 			require.NoError(t, err)
-			train, held := split(samples, "report")
+			train, held := split(samples, byShape("report"))
 			p, err := fitProfile(context.Background(), cost.NewProfile(g.Name, g, nil), train)
 			require.NoError(t, err)
 			var training []Sample

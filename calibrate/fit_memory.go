@@ -29,21 +29,12 @@ func fitMemory(samples []Sample, g *hw.GPU, p *cost.Profile) error {
 		if len(byOp[op]) < fewestMemoryRows {
 			continue
 		}
-		train, held := split(byOp[op], "errors")
-		trial, err := fitMemoryOp(train, g)
+		m, errors, err := fitValidated(byOp[op], func(rows []Sample) (*cost.MemoryOp, error) { return fitMemoryOp(rows, g) },
+			func(m *cost.MemoryOp, k cost.Kernel) (float64, error) { return m.Micros(k.HBMBytes(), g), nil }, byShape("errors"))
 		if err != nil {
 			return fmt.Errorf("%s: %w", op, err)
 		}
-		m, err := fitMemoryOp(byOp[op], g)
-		if err != nil {
-			return fmt.Errorf("%s: %w", op, err)
-		}
-		var predicted, measured []float64
-		for _, s := range held {
-			predicted = append(predicted, trial.Micros(s.Kernel.HBMBytes(), g))
-			measured = append(measured, s.Micros)
-		}
-		m.Errors = errorBand(predicted, measured)
+		m.Errors = errors
 		p.Memory.Ops[op] = m
 	}
 	return nil
@@ -67,16 +58,4 @@ func fitMemoryOp(samples []Sample, g *hw.GPU) (*cost.MemoryOp, error) {
 		p[i] = round4(p[i])
 	}
 	return model(p), nil
-}
-
-// split separates the samples that validate a fit from those it is made of.
-func split(samples []Sample, name string) (train, held []Sample) {
-	for _, s := range samples {
-		if heldOut(s, name) {
-			held = append(held, s)
-		} else {
-			train = append(train, s)
-		}
-	}
-	return train, held
 }

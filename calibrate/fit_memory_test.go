@@ -15,7 +15,7 @@ func TestMemoryHeldOut(t *testing.T) {
 		t.Run(dir, func(t *testing.T) {
 			g := sharedGPU(t, dir)
 			samples, _ := readShared(t, dir, g, cost.FamMemory)
-			train, held := split(samples[cost.FamMemory], "report")
+			train, held := split(samples[cost.FamMemory], byShape("report"))
 			p := cost.NewProfile(g.Name, g, nil)
 			require.NoError(t, fitMemory(train, g, p))
 			e, err := judgeSamples(context.Background(), p, held)

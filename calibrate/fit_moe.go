@@ -44,34 +44,17 @@ func fitMoE(samples []Sample, g *hw.GPU, p *cost.Profile) error {
 	return nil
 }
 
-// fitMoEModel fits one format; its error bars are those of a fit that did not
-// see the held-out rows.
+// fitMoEModel fits one format.
 func fitMoEModel(samples []Sample, g *hw.GPU) (*cost.MoEModel, error) {
-	var train, held []Sample
-	for _, s := range samples {
-		if heldOut(s, "errors") {
-			held = append(held, s)
-		} else {
-			train = append(train, s)
-		}
-	}
-	trial, err := fitMoERows(train, g)
+	m, errors, err := fitValidated(samples, func(rows []Sample) (*cost.MoEModel, error) { return fitMoERows(rows, g) },
+		func(m *cost.MoEModel, k cost.Kernel) (float64, error) {
+			e, err := m.Price(k.(cost.MoE), g)
+			return e.Time.Micros(), err
+		}, byShape("errors"))
 	if err != nil {
 		return nil, err
 	}
-	predicted, measured := make([]float64, len(held)), make([]float64, len(held))
-	for i, s := range held {
-		e, err := trial.Price(s.Kernel.(cost.MoE), g)
-		if err != nil {
-			return nil, err
-		}
-		predicted[i], measured[i] = e.Time.Micros(), s.Micros
-	}
-	m, err := fitMoERows(samples, g)
-	if err != nil {
-		return nil, err
-	}
-	m.Errors = errorBand(predicted, measured)
+	m.Errors = errors
 	return m, nil
 }
 

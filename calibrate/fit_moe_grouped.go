@@ -110,34 +110,17 @@ func fitGrouped(samples []Sample, g *hw.GPU, p *cost.Profile) error {
 	return nil
 }
 
-// fitGroupedModel fits one format; its error bars are those of a fit that did
-// not see the held-out rows.
+// fitGroupedModel fits one format.
 func fitGroupedModel(samples []Sample, g *hw.GPU) (*cost.GroupedModel, error) {
-	var train, held []Sample
-	for _, s := range samples {
-		if heldOut(s, "errors") {
-			held = append(held, s)
-		} else {
-			train = append(train, s)
-		}
-	}
-	trial, err := fitGroupedRows(train, g)
+	m, errors, err := fitValidated(samples, func(rows []Sample) (*cost.GroupedModel, error) { return fitGroupedRows(rows, g) },
+		func(m *cost.GroupedModel, k cost.Kernel) (float64, error) {
+			e, err := m.Price(k.(cost.GroupedGEMM), g)
+			return e.Time.Micros(), err
+		}, byShape("errors"))
 	if err != nil {
 		return nil, err
 	}
-	predicted, measured := make([]float64, len(held)), make([]float64, len(held))
-	for i, s := range held {
-		e, err := trial.Price(s.Kernel.(cost.GroupedGEMM), g)
-		if err != nil {
-			return nil, err
-		}
-		predicted[i], measured[i] = e.Time.Micros(), s.Micros
-	}
-	m, err := fitGroupedRows(samples, g)
-	if err != nil {
-		return nil, err
-	}
-	m.Errors = errorBand(predicted, measured)
+	m.Errors = errors
 	return m, nil
 }
 

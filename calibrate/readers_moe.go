@@ -37,7 +37,8 @@ type moeSeries struct {
 // another distribution and as everything around them: the autotuner of
 // TensorRT-LLM presumably settled on a bad tactic. A series is taken for
 // one of those if its median time over the roofline is more than twice that of
-// the table's middle series in its format.
+// the table's middle series in its format. Fits leave these out; Evaluate judges
+// them by themselves.
 func readMoE(file string, g *hw.GPU) ([]Sample, Rejected, error) {
 	const launch = 40 // us, of all kernels of the layer together
 	rejected := Rejected{}
@@ -101,8 +102,9 @@ func readMoE(file string, g *hw.GPU) ([]Sample, Rejected, error) {
 	for _, layer := range order {
 		s := series[layer]
 		if quantile(s.overRoofline, 0.5) > 2*quantile(medians[layer.DType], 0.5) {
-			rejected["mistuned series: its median is over twice the table's middle distance from the roofline"] += len(s.samples)
-			continue
+			for i := range s.samples {
+				s.samples[i].Apart = "mistuned"
+			}
 		}
 		samples = append(samples, s.samples...)
 	}

@@ -90,7 +90,9 @@ func (t *tables) read(dir, file string, g *hw.GPU) error {
 		}
 		for i := range samples {
 			samples[i].Table = rel
-			use.bySource[familyReader{samples[i].Kernel.Family(), r.name}]++
+			if samples[i].Apart == "" {
+				use.bySource[familyReader{samples[i].Kernel.Family(), r.name}]++
+			}
 		}
 		t.Samples = append(t.Samples, samples...)
 	}

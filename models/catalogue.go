@@ -2,8 +2,11 @@ package models
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+
+	"orrery/sim/unit"
 )
 
 // catalogue maps names to models, alias to the name it stands for. Files of
@@ -43,7 +46,7 @@ func Lookup(name string) (*Model, error) {
 	if n, ok := aliases[key]; ok {
 		return catalogue[n].Clone(), nil
 	}
-	if near := nearest(key); near != "" {
+	if near := unit.Nearest(key, append(Names(), slices.Sorted(maps.Keys(aliases))...)); near != "" {
 		return nil, fmt.Errorf("no model is called %q; did you mean %q?", name, near)
 	}
 	return nil, fmt.Errorf("no model is called %q; known are %s", name, strings.Join(Names(), ", "))
@@ -51,43 +54,4 @@ func Lookup(name string) (*Model, error) {
 
 func normalise(name string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), "_", "-")
-}
-
-// nearest is the name or alias with the fewest edits from key, the first in the
-// alphabet of several, or "" where more than a third would have to change.
-func nearest(key string) string {
-	known := Names()
-	for a := range aliases {
-		known = append(known, a)
-	}
-	slices.Sort(known)
-	best, edits := "", len(key)/3+1
-	for _, n := range known {
-		if d := editDistance(key, normalise(n)); d < edits {
-			best, edits = n, d
-		}
-	}
-	return best
-}
-
-// editDistance is the number of bytes to insert, delete or replace (Levenshtein,
-// by rows).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

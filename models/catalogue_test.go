@@ -74,13 +74,3 @@ func TestLookup(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
-
-func TestEditDistance(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"abc", "", 3}, {"", "abc", 3}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}, {"same", "same", 0}} {
-		require.Equal(t, c.want, editDistance(c.a, c.b), "%s %s", c.a, c.b)
-		require.Equal(t, c.want, editDistance(c.b, c.a), "symmetric")
-	}
-}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"orrery/sim/unit"
 )
 
 // setFile stands for the file of an override.
@@ -26,7 +28,7 @@ func Load(path string, sets []string) (*Resolved, error) {
 		if data, ok := builtin(path); ok {
 			return Parse(path+".toml", data, sets, nil)
 		}
-		e := &Error{File: path, Msg: "no such file", Nearest: nearest(path, Names())}
+		e := &Error{File: path, Msg: "no such file", Nearest: unit.Nearest(path, Names())}
 		if e.Nearest == "" {
 			e.Allowed = "a file, or a scenario of `sim list scenarios`"
 		}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"orrery/sim/unit"
 )
 
 // RecomputeParts are the modules that selective recomputation knows, with
@@ -31,7 +33,7 @@ func ParseRecompute(s string) (Recompute, *Error) {
 		parts := strings.Split(arg, "+")
 		for i, p := range parts {
 			if !slices.Contains(RecomputeParts, p) {
-				return wrong(fmt.Sprintf("no part is called %q", p), nearest(p, RecomputeParts))
+				return wrong(fmt.Sprintf("no part is called %q", p), unit.Nearest(p, RecomputeParts))
 			}
 			if slices.Contains(parts[:i], p) {
 				return wrong(fmt.Sprintf("part %s is named twice", p), "")
@@ -47,7 +49,7 @@ func ParseRecompute(s string) (Recompute, *Error) {
 		}
 		return Recompute{Mode: "full", Layers: n}, nil
 	}
-	return wrong("unknown form", nearest(mode, []string{"none", "selective", "full"}))
+	return wrong("unknown form", unit.Nearest(mode, []string{"none", "selective", "full"}))
 }
 
 // String is the form that ParseRecompute reads.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"orrery/models"
+	"orrery/sim/unit"
 )
 
 // field is one key of the language. The table of them (keys_*.go) is the only
@@ -162,7 +163,7 @@ func (f *field) decode(raw any) (any, *Error) {
 		out := make([]string, len(list))
 		for i, e := range list {
 			if out[i], ok = e.(string); !ok || !slices.Contains(f.names(), out[i]) {
-				return nil, &Error{Key: f.key, Msg: fmt.Sprintf("entry %d", i+1), Found: show(e), Allowed: f.allowed(), Nearest: nearest(out[i], f.names())}
+				return nil, &Error{Key: f.key, Msg: fmt.Sprintf("entry %d", i+1), Found: show(e), Allowed: f.allowed(), Nearest: unit.Nearest(out[i], f.names())}
 			}
 		}
 		return out, nil
@@ -188,7 +189,7 @@ func (f *field) decode(raw any) (any, *Error) {
 		}
 	}
 	if f.names != nil && !slices.Contains(f.names(), s) {
-		e := &Error{Key: f.key, Msg: "unknown name", Found: show(raw), Allowed: f.allowed(), Nearest: nearest(s, f.names())}
+		e := &Error{Key: f.key, Msg: "unknown name", Found: show(raw), Allowed: f.allowed(), Nearest: unit.Nearest(s, f.names())}
 		if f.catalogue != "" && e.Nearest == "" {
 			e.Allowed = strings.Join(f.names(), ", ")
 		}

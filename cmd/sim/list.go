@@ -7,6 +7,7 @@ import (
 
 	"orrery/calibrate"
 	"orrery/models"
+	"orrery/scenarios"
 	"orrery/schedules/pipeline"
 	"orrery/sim/hw"
 	"orrery/sim/net"
@@ -15,7 +16,7 @@ import (
 
 // listCmd is `sim list`: what is in the catalogues.
 type listCmd struct {
-	What string `arg:"" enum:"models,gpus,nodes,topologies,schedules,profiles" help:"One of models, gpus, nodes, topologies, schedules, profiles."`
+	What string `arg:"" enum:"models,gpus,nodes,topologies,schedules,profiles,scenarios" help:"One of models, gpus, nodes, topologies, schedules, profiles, scenarios."`
 }
 
 func (c *listCmd) Run(std *streams) error {
@@ -58,6 +59,15 @@ func (c *listCmd) Run(std *streams) error {
 		head = table.Row{"schedule", "what"}
 		for _, s := range pipeline.All() {
 			rows = append(rows, table.Row{s.Name(), s.Describe()})
+		}
+	case "scenarios":
+		head = table.Row{"scenario", "what"}
+		for _, n := range scenarios.Names() {
+			res, err := scenarios.Load(n, nil)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, table.Row{n, res.Scenario.Name})
 		}
 	case "profiles":
 		head = table.Row{"profile", "gpu", "families", "derived from"}

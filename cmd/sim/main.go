@@ -46,7 +46,7 @@ type cli struct {
 	Run       runCmd       `cmd:"" help:"Simulate a scenario."`
 	Check     checkCmd     `cmd:"" help:"Validate a scenario and print it with the origin of every value."`
 	Show      showCmd      `cmd:"" help:"Show one model."`
-	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, profiles."`
+	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, profiles, scenarios."`
 	Verify    verifyCmd    `cmd:"" help:"Hold predictions against published runs."`
 	Price     priceCmd     `cmd:"" help:"Price one kernel."`
 	Calibrate calibrateCmd `cmd:"" help:"Fit price profiles to measured kernels, and check them."`

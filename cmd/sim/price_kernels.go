@@ -194,24 +194,10 @@ func (v *sizes) group() cost.Group {
 	return g
 }
 
-// didYouMean suggests the known name that shares the longest beginning, or the
-// only one that contains the letters in question.
+// didYouMean suggests the known name that is nearest.
 func didYouMean(name string, known []string) string {
-	best, most := "", 0
-	for _, k := range known {
-		n := 0
-		for n < min(len(k), len(name)) && k[n] == name[n] {
-			n++
-		}
-		if strings.Contains(k, name) {
-			n = max(n, len(name))
-		}
-		if n > most {
-			best, most = k, n
-		}
+	if near := unit.Nearest(name, known); near != "" {
+		return fmt.Sprintf("; did you mean %q?", near)
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %q?", best)
+	return ""
 }

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"orrery/sim/unit"
 )
 
 // The registry. Schedules add themselves from init; what goes wrong there is
@@ -44,7 +46,7 @@ func Lookup(name string) (Schedule, error) {
 		return s, nil
 	}
 	known := slices.Sorted(maps.Keys(schedules))
-	if near := nearest(key, known); near != "" {
+	if near := unit.Nearest(key, known); near != "" {
 		return nil, fmt.Errorf("no schedule is called %q; did you mean %q?", name, near)
 	}
 	return nil, fmt.Errorf("no schedule is called %q; known are %s", name, strings.Join(known, ", "))
@@ -52,39 +54,4 @@ func Lookup(name string) (Schedule, error) {
 
 func normalise(name string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), "-", "_")
-}
-
-// nearest returns the known name that contains name or is contained in it, else
-// the one with the smallest edit distance (Levenshtein, in bytes), or "" where
-// none is close.
-func nearest(name string, known []string) string {
-	best, bestDist := "", max(2, len(name)/3)+1
-	for _, k := range known {
-		if len(name) > 2 && (strings.Contains(k, name) || strings.Contains(name, k)) {
-			return k
-		}
-		if d := editDistance(name, k); d < bestDist && d < len(k) {
-			best, bestDist = k, d
-		}
-	}
-	return best
-}
-
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substituted := diagonal
-			if a[i] != b[j] {
-				substituted++
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, substituted)
-		}
-	}
-	return row[len(b)]
 }

@@ -2,12 +2,10 @@ package hw
 
 import (
 	"fmt"
-	"math"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"orrery/sim/unit"
 )
@@ -112,17 +110,6 @@ func TestLookup(t *testing.T) {
 	require.ErrorContains(t, err, "did you mean")
 	_, err = DefaultNode("nope-nope-nope")
 	require.Error(t, err)
-}
-
-func TestEditDistanceIsAMetric(t *testing.T) {
-	word := rapid.StringMatching(`[abc]{0,6}`)
-	rapid.Check(t, func(t *rapid.T) {
-		a, b, c := word.Draw(t, "a"), word.Draw(t, "b"), word.Draw(t, "c")
-		require.Equal(t, a == b, editDistance(a, b) == 0)
-		require.Equal(t, editDistance(a, b), editDistance(b, a))
-		require.LessOrEqual(t, editDistance(a, c), editDistance(a, b)+editDistance(b, c))
-		require.GreaterOrEqual(t, editDistance(a, b), int(math.Abs(float64(len(a)-len(b)))))
-	})
 }
 
 func ExampleLookupGPU() {

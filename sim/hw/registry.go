@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"orrery/sim/unit"
 )
 
 // registry holds things by name and alias. Files add to it from init; what goes
@@ -50,7 +52,7 @@ func (r *registry[T]) lookup(name string) (*T, error) {
 	if item, ok := r.byKey[key]; ok {
 		return item, nil
 	}
-	if near := nearest(key, slices.Sorted(maps.Keys(r.byKey))); near != "" {
+	if near := unit.Nearest(key, slices.Sorted(maps.Keys(r.byKey))); near != "" {
 		return nil, fmt.Errorf("no %s is called %q; did you mean %q?", r.kind, name, near)
 	}
 	return nil, fmt.Errorf("no %s is called %q; known are %s", r.kind, name, strings.Join(r.names(), ", "))
@@ -61,38 +63,6 @@ func normalise(name string) string {
 	s := strings.ToLower(strings.TrimSpace(name))
 	s = strings.NewReplacer(" ", "-", "_", "-").Replace(s)
 	return strings.TrimPrefix(s, "nvidia-")
-}
-
-// nearest returns the candidate with the smallest edit distance to key, the
-// first in order among equals, or "" where none is close.
-func nearest(key string, candidates []string) string {
-	best, bestDist := "", max(2, len(key)/3)+1
-	for _, c := range candidates {
-		if d := editDistance(key, c); d < bestDist {
-			best, bestDist = c, d
-		}
-	}
-	return best
-}
-
-// editDistance is Levenshtein's distance in bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diag, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diag+cost)
-		}
-	}
-	return row[len(b)]
 }
 
 // GPUNames lists the GPUs, sorted.

@@ -1,0 +1,85 @@
+package sim_test
+
+import (
+	"encoding/json"
+	"flag"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"orrery/scenarios"
+	"orrery/sim"
+)
+
+var update = flag.Bool("update", false, "rewrite the recorded summaries of the catalogue")
+
+// recorded is what is remembered of a run: a change here belongs under "Results
+// change" in the CHANGELOG.
+type recorded struct {
+	StepTimeS           float64 `json:"step_time_s"`
+	TokensPerSPerGPU    float64 `json:"tokens_per_s_per_gpu"`
+	BubbleFraction      float64 `json:"bubble_fraction"`
+	ExposedCommFraction float64 `json:"exposed_comm_fraction"`
+	PeakMemoryGiB       float64 `json:"peak_memory_gib"`
+	Fits                bool    `json:"fits"`
+}
+
+// Every scenario of the catalogue runs, fits, meets its published figures, and
+// gives what it gave when it was recorded.
+func TestCatalogue(t *testing.T) {
+	names := scenarios.Names()
+	require.GreaterOrEqual(t, len(names), 9)
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			run := simulate(t, name, sim.Options{})
+			r := run.Result
+			require.True(t, r.Fits)
+			require.NotEmpty(t, r.Expect)
+			for _, e := range r.Expect {
+				require.True(t, e.OK, "%s: %g, published %g", e.Metric, e.Got, e.Expected)
+			}
+			sum := 0.0
+			for _, v := range r.BreakdownS {
+				sum += v
+			}
+			require.InEpsilon(t, r.StepTimeS, sum, 1e-9)
+			for _, s := range r.MemoryGiBByStage {
+				held := 0.0
+				for _, v := range s.Breakdown {
+					held += v
+				}
+				require.InEpsilon(t, s.PeakGiB, held, 1e-6)
+			}
+			tokens := float64(run.Scenario.Training.GlobalBatch * run.Scenario.Training.SequenceLength)
+			require.InEpsilon(t, tokens, r.TokensPerSPerGPU*r.StepTimeS*float64(r.GPUs), 1e-9)
+			compare(t, name, recorded{r.StepTimeS, r.TokensPerSPerGPU, r.BubbleFraction, r.ExposedCommFraction, r.PeakMemoryGiB, r.Fits})
+		})
+	}
+}
+
+// compare holds a run against its record. Records are rounded: the last digits
+// of a float are no result.
+func compare(t *testing.T, name string, got recorded) {
+	t.Helper()
+	path := filepath.Join("testdata", "recorded", name+".json")
+	for _, f := range []*float64{&got.StepTimeS, &got.TokensPerSPerGPU, &got.BubbleFraction, &got.ExposedCommFraction, &got.PeakMemoryGiB} {
+		if *f != 0 {
+			scale := math.Pow(10, 7-math.Ceil(math.Log10(math.Abs(*f))))
+			*f = math.Round(*f*scale) / scale
+		}
+	}
+	if *update {
+		b, err := json.MarshalIndent(got, "", "  ")
+		require.NoError(t, err)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, append(b, '\n'), 0o644))
+	}
+	b, err := os.ReadFile(path)
+	require.NoError(t, err, "record it with: go test ./sim -run Catalogue -update")
+	var want recorded
+	require.NoError(t, json.Unmarshal(b, &want))
+	require.Equal(t, want, got)
+}
