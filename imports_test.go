@@ -36,19 +36,21 @@ var mayDependOn = []struct {
 	{"sim/timeline", []string{"sim/unit", "sim/program"}},
 	{"sim/engine", []string{"sim/unit", "sim/program", "sim/timeline", "sim/net"}},
 	{"sim/trace", []string{"sim/unit", "sim/program", "sim/timeline"}},
-	{"calibrate", []string{"sim/unit", "sim/hw", "sim/net", "sim/cost"}},
+	// Measurements.
+	{"kernels/", []string{"sim/unit", "kernels/"}},
+	{"calibrate", []string{"sim/unit", "sim/hw", "sim/net", "sim/cost", "kernels/"}},
 	// From what the user asked to what runs.
 	{"scenarios", []string{"sim/unit", "sim/hw", "sim/net", "models", "schedules/"}},
 	{"sim/plan", []string{"sim/unit", "sim/hw", "sim/net", "sim/cost", "models", "schedules/", "scenarios"}},
 	{"sim/lower", []string{"sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "models", "schedules/", "scenarios", "sim/plan"}},
 	// All of it, and what shows it.
 	{"sim", []string{"sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
-		"models", "schedules/", "scenarios", "calibrate", "sim/plan", "sim/lower"}},
+		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower"}},
 	{"sim/verify", []string{"sim", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
-		"models", "schedules/", "scenarios", "calibrate", "sim/plan", "sim/lower"}},
+		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower"}},
 	{"sim/report", []string{"sim", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
-		"models", "schedules/", "scenarios", "calibrate", "sim/plan", "sim/lower", "sim/verify"}},
-	{"cmd/", []string{"sim", "sim/", "models", "schedules/", "scenarios", "calibrate"}},
+		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower", "sim/verify"}},
+	{"cmd/", []string{"sim", "sim/", "models", "schedules/", "scenarios", "calibrate", "kernels/"}},
 }
 
 func covers(pattern, pkg string) bool {

@@ -1,0 +1,57 @@
+// Package bench holds what can be measured: each case is a kernel at a shape
+// with a numerical check that runs before it is timed.
+package bench
+
+import (
+	"context"
+
+	"orrery/kernels/gpu"
+	"orrery/kernels/sample"
+)
+
+// Case is a kernel at a shape.
+type Case struct {
+	Family string
+	Kernel string
+	Hash   string
+	Shape  sample.Shape
+	DType  string
+	FLOPs  float64 // of one call
+	Bytes  float64 // that one call moves to and from device memory
+	// Weight orders cases: what a training step spends its time in comes first.
+	Weight float64
+	// Needs is how many GPUs the case takes; 0 counts as 1.
+	Needs int
+	// Prepare allocates, uploads random data and checks the kernel against its
+	// reference on the CPU; the error names kernel, shape and the first wrong
+	// element.
+	Prepare func(ctx context.Context, dev gpu.Device, seed uint64) (Prepared, error)
+}
+
+// ID names the case: a row of samples with the same ID measured it.
+func (c Case) ID() string { return c.Family + "/" + c.Kernel + "/" + c.DType + "/" + string(c.Shape) }
+
+// Prepared is a case that is ready to be timed.
+type Prepared interface {
+	// Enqueue runs the kernel once. rep rotates buffers, so that the second call
+	// does not find the data of the first in the L2 cache.
+	Enqueue(s gpu.Stream, rep int) error
+	Close() error
+}
+
+// Suite is a set of cases: the kernels of a folder, or of a library.
+type Suite struct {
+	Name string
+	// Missing says why nothing of the suite can run on this machine, or is nil.
+	Missing func() error
+	// Cases lists all, most informative first.
+	Cases func() []Case
+}
+
+var suites []Suite
+
+// Register adds a suite; packages call it from init.
+func Register(s Suite) { suites = append(suites, s) }
+
+// Suites are all that were registered, in the order of registration.
+func Suites() []Suite { return suites }
