@@ -37,8 +37,8 @@ var mayDependOn = []struct {
 	{"sim/engine", []string{"sim/unit", "sim/program", "sim/timeline", "sim/net"}},
 	{"sim/trace", []string{"sim/unit", "sim/program", "sim/timeline"}},
 	// Measurements.
-	{"kernels/", []string{"sim/unit", "kernels/"}},
-	{"calibrate", []string{"sim/unit", "sim/hw", "sim/net", "sim/cost", "kernels/"}},
+	{"kernels/", []string{"sim/unit", "models", "kernels/"}},
+	{"calibrate", []string{"sim/unit", "models", "sim/hw", "sim/net", "sim/cost", "kernels/"}},
 	// From what the user asked to what runs.
 	{"scenarios", []string{"sim/unit", "sim/hw", "sim/net", "models", "schedules/"}},
 	{"sim/plan", []string{"sim/unit", "sim/hw", "sim/net", "sim/cost", "models", "schedules/", "scenarios"}},
