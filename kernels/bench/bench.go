@@ -39,6 +39,15 @@ type Prepared interface {
 	Close() error
 }
 
+// Sampler is a Prepared that takes its own samples instead of being timed call by
+// call: launch latency, event overhead, clocks over a sustained run.
+type Sampler interface {
+	Prepared
+	// Sample returns all samples in the order measured, and their unit: "us",
+	// "mhz" or "watt". state reads the telemetry now.
+	Sample(ctx context.Context, dev gpu.Device, state func() sample.State) (samples []float64, unit string, err error)
+}
+
 // Suite is a set of cases: the kernels of a folder, or of a library.
 type Suite struct {
 	Name string
