@@ -43,21 +43,25 @@ func (r *resolver) checkHeads() {
 
 func (r *resolver) checkSequence() {
 	m, p, t := &r.s.Model, &r.s.Parallel, &r.s.Training
-	chunks := p.CP
+	chunks := p.CP * r.s.Schedule.Slices
 	if p.CP > 1 && p.CPKind != "a2a" {
 		// Causal attention is balanced by giving each rank two chunks, the i-th
 		// from either end (Llama 3, arXiv:2407.21783, section 3.3.2).
-		chunks = 2 * p.CP
+		chunks *= 2
 	}
 	switch {
 	case p.CP > 1 && p.CPKind == "a2a" && m.Attn.Heads%(p.TP*p.CP) != 0:
 		r.fail([]string{"parallel.cp", "parallel.cp_kind"}, "a2a exchanges heads: tp x cp does not divide model.heads", fmt.Sprintf("tp %d, cp %d", p.TP, p.CP), fmt.Sprintf("tp x cp a divisor of %d", m.Attn.Heads))
+	case r.s.Schedule.Slices > 1 && p.CP > 1 && p.CPKind != "query":
+		r.fail([]string{"parallel.cp_kind", "schedule.slices", "parallel.cp"}, "slices leave their keys and values where they are", fmt.Sprintf("%q", p.CPKind), `parallel.cp_kind = "query", or schedule.slices = 1`)
+	case t.SequenceLength%chunks != 0 && r.s.Schedule.Slices > 1:
+		r.fail([]string{"schedule.slices", "parallel.cp", "training.sequence_length"}, fmt.Sprintf("training.sequence_length is not cut into %d equal pieces (slices x cp, twice where cp is above 1)", chunks), fmt.Sprint(r.s.Schedule.Slices), fmt.Sprintf("slices such that they divide %d", t.SequenceLength))
 	case t.SequenceLength%chunks != 0:
 		r.fail([]string{"parallel.cp", "training.sequence_length"}, fmt.Sprintf("training.sequence_length is not cut into %d equal chunks", chunks), fmt.Sprint(p.CP), fmt.Sprintf("cp such that %d divides by 2 x cp (a2a: cp)", t.SequenceLength))
 	case p.SP && p.TP == 1:
 		r.fail([]string{"parallel.sp"}, "nothing to split over, tp is 1", "true", "false, or tp above 1")
 	case p.SP:
-		r.divides(t.SequenceLength/p.CP, p.TP, "training.sequence_length / cp, which sequence parallelism splits", "parallel.tp", "training.sequence_length")
+		r.divides(t.SequenceLength/p.CP/r.s.Schedule.Slices, p.TP, "training.sequence_length / (cp x slices), which sequence parallelism splits", "parallel.tp", "training.sequence_length")
 	}
 	if tokens, ok := product(t.GlobalBatch, t.SequenceLength); !ok || tokens > 1<<53 {
 		r.fail([]string{"training.global_batch", "training.sequence_length"}, "too many tokens in a step", fmt.Sprintf("%d sequences of %d", t.GlobalBatch, t.SequenceLength), "up to 2^53 tokens")
@@ -81,10 +85,10 @@ func (r *resolver) checkSchedule() {
 	p, sc, m := &r.s.Parallel, &r.s.Schedule, r.s.Training.Microbatches
 	order, err := pipeline.Lookup(sc.Name)
 	if err == nil {
-		err = order.Check(pipeline.Shape{Devices: int(p.PP), Virtual: int(p.VP), Microbatches: int(m), Group: int(sc.GroupSize)})
+		err = order.Check(pipeline.Shape{Devices: int(p.PP), Virtual: int(p.VP), Microbatches: int(m), Slices: int(sc.Slices), Group: int(sc.GroupSize)})
 	}
 	if err != nil {
-		r.fail([]string{"schedule.name", "schedule.group_size", "parallel.vp", "parallel.pp", "training.microbatches", "training.global_batch"},
+		r.fail([]string{"schedule.name", "schedule.group_size", "schedule.slices", "parallel.vp", "parallel.pp", "training.microbatches", "training.global_batch"},
 			err.Error(), fmt.Sprintf("%s of pp %d, vp %d, %d microbatches", sc.Name, p.PP, p.VP, m), "")
 	}
 }

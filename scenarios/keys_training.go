@@ -65,7 +65,7 @@ var parallelKeys = []*field{
 		at: func(s *Scenario) any { return &s.Parallel.Order }},
 	{key: "parallel.layers_per_stage", auto: true, min: 0, max: 10000, how: "even, see schedule.account_embedding", doc: "Layers of each of the pp x vp stages; chunk c of rank r is entry c x pp + r.",
 		at: func(s *Scenario) any { return &s.Parallel.LayersPerStage }},
-	{key: "parallel.cp_kind", names: fixed("ring", "a2a", "allgather"), how: "preset", doc: "Exchange of context parallelism: ring (P2P), a2a (Ulysses), allgather (keys and values).",
+	{key: "parallel.cp_kind", names: fixed("ring", "a2a", "allgather", "query"), how: "preset", doc: "Exchange of context parallelism: ring (P2P), a2a (Ulysses), allgather (keys and values), query (queries and partial results; keys and values stay, as SlimPipe's cache needs).",
 		at: func(s *Scenario) any { return &s.Parallel.CPKind }},
 }
 
@@ -82,6 +82,8 @@ var scheduleKeys = []*field{
 		at: func(s *Scenario) any { return &s.Schedule.Name }},
 	{key: "schedule.group_size", auto: true, min: 0, max: maxInt, how: "pp where the schedule is interleaved, else 0", doc: "Consecutive microbatches of one chunk (Megatron's microbatch_group_size_per_vp_stage).",
 		at: func(s *Scenario) any { return &s.Schedule.GroupSize }},
+	{key: "schedule.slices", min: 1, max: 4096, def: int64(1), doc: "Equal slices of every sequence, the unit of sliced schedules (SlimPipe, arXiv:2504.14519).",
+		at: func(s *Scenario) any { return &s.Schedule.Slices }},
 	{key: "schedule.account_embedding", auto: true, how: "true where only layers + 2 divides by pp x vp", doc: "Embedding and loss count as a layer each when layers are divided (Megatron's account_for_embedding_in_pipeline_split and account_for_loss_in_pipeline_split).",
 		at: func(s *Scenario) any { return &s.Schedule.AccountEmbedding }},
 }

@@ -92,13 +92,14 @@ type Parallel struct {
 	Order []string
 	// LayersPerStage, one entry a pipeline stage (PP x VP), where uneven.
 	LayersPerStage []int64
-	CPKind         string // ring, a2a (Ulysses), allgather
+	CPKind         string // ring, a2a (Ulysses), allgather, query
 }
 
 // Schedule is the pipeline's order.
 type Schedule struct {
 	Name      string // gpipe, 1f1b, interleaved_1f1b, none
 	GroupSize int64  // microbatches per virtual stage group; 0 is PP
+	Slices    int64  // equal pieces of a microbatch's sequences, the unit of sliced schedules
 	// AccountEmbedding: embedding and loss count as a layer when layers are
 	// divided among stages (Megatron's account_for_*_in_pipeline_split).
 	AccountEmbedding bool

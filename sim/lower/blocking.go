@@ -161,7 +161,7 @@ func (l *lowering) post(k link, r int, reached map[link][]program.OpID, done map
 		lane = l.step.Lanes[k.from].SendB
 	}
 	deps := slices.Concat(first, l.ranks[r].frontier)
-	done[k] = l.add(lane, l.sendWork(k.from, k.to()), Tag{k.phase, int32(k.from), k.mb}, deps...)
+	done[k] = l.add(lane, l.sendWork(k.from, k.to()), Tag{k.phase, int32(k.from), k.mb, 0}, deps...)
 }
 
 func (l *lowering) batchDone(b []link, done map[link]program.OpID) bool {

@@ -13,7 +13,7 @@ func (l *lowering) finish() {
 	var ready []program.OpID
 	for r := range l.ranks {
 		st := &l.ranks[r]
-		tag := Tag{pipeline.W, int32(r), -1}
+		tag := Tag{pipeline.W, int32(r), -1, 0}
 		last := st.lastOp
 		if !l.fw.OverlapGradReduce && l.trains() && l.replicated() {
 			b := &bucket{l.rankParams(r), program.GradReduce}
@@ -33,7 +33,7 @@ func (l *lowering) finish() {
 	barrier := l.work(workKey{kind: "barrier"}, func() (program.Work, Work) {
 		return program.Work{Name: "all gradients", Kind: program.Other}, Work{}
 	})
-	all := l.add(l.step.World, barrier, Tag{pipeline.W, 0, -1}, ready...)
+	all := l.add(l.step.World, barrier, Tag{pipeline.W, 0, -1, 0}, ready...)
 	for r := range l.ranks {
 		l.update(r, all)
 	}
@@ -50,7 +50,7 @@ func (l *lowering) rankParams(r int) params {
 
 // update appends gradient norm, optimizer and parameter gather of a rank.
 func (l *lowering) update(r int, ready program.OpID) {
-	tag := Tag{pipeline.W, int32(r), -1}
+	tag := Tag{pipeline.W, int32(r), -1, 0}
 	lanes := l.step.Lanes[r]
 	p := l.rankParams(r)
 	if l.lora {

@@ -1,16 +1,55 @@
 package lower
 
-import "slices"
+import (
+	"slices"
 
-// layerKey identifies layers of a stage that are lowered alike.
+	"orrery/schedules/pipeline"
+)
+
+// layerKey identifies passes over layers that are lowered alike.
 type layerKey struct {
 	moe       bool
 	window    int64
 	recompute bool
+	layer     int64 // one of those layers
+	phase     pipeline.Phase
+	slice     int32
 }
 
-func (s *shapes) keyOf(layer int64, recompute bool) layerKey {
-	return layerKey{moe: s.m.IsMoE(layer), window: s.m.Window(layer), recompute: recompute}
+// keyOf is the key of a layer, without phase and slice.
+func (l *lowering) keyOf(layer int64, recompute bool) layerKey {
+	k := layerKey{moe: l.m.IsMoE(layer), window: l.m.Window(layer), recompute: recompute}
+	first, known := l.alike[k]
+	if !known {
+		first = layer
+		l.alike[k] = layer
+	}
+	k.layer = first
+	return k
+}
+
+// layerBlock is one layer's share of a pass.
+func (l *lowering) layerBlock(k layerKey, s pipeline.Slot) *Block {
+	k.phase, k.slice = s.Phase, s.Slice
+	if b := l.blocks[k]; b != nil {
+		return b
+	}
+	l.slice = int64(s.Slice)
+	var b Block
+	if s.Phase == pipeline.F {
+		b = l.layerForward(k.layer)
+	} else {
+		b = l.layerBackward(k.layer, k.recompute)
+	}
+	out := &b
+	switch s.Phase {
+	case pipeline.I:
+		out, _ = splitBackward(&b)
+	case pipeline.W:
+		_, out = splitBackward(&b)
+	}
+	l.blocks[k] = out
+	return out
 }
 
 // layerForward lowers one layer's forward pass.

@@ -11,9 +11,9 @@ import (
 
 // stageBlocks are the distinct blocks of one stage.
 type stageBlocks struct {
-	fwd, bwd       map[layerKey]*Block
 	embedF, embedB *Block
 	headF, headB   *Block
+	headI, headW   *Block     // headB in two, where the order splits backward
 	layers         []layerKey // by layer of the stage
 	layerGrads     []params   // parameters by layer
 }
@@ -26,19 +26,14 @@ func (p params) plus(q params) params { return params{p.dense + q.dense, p.exper
 
 func (l *lowering) stageBlocks(i int) stageBlocks {
 	st := l.p.Stages[i]
-	sb := stageBlocks{fwd: map[layerKey]*Block{}, bwd: map[layerKey]*Block{}}
+	var sb stageBlocks
 	rc := l.s.Training.Recompute
 	for k := range st.Layers {
 		layer := st.First + k
 		full := rc.Mode == "full" && (rc.Layers == 0 || k < rc.Layers)
-		key := l.keyOf(layer, full)
-		sb.layers = append(sb.layers, key)
+		sb.layers = append(sb.layers, l.keyOf(layer, full))
 		dense, expert := l.p.LayerParams(layer)
 		sb.layerGrads = append(sb.layerGrads, params{dense, expert})
-		if sb.fwd[key] == nil {
-			f, b := l.layerForward(layer), l.layerBackward(layer, full)
-			sb.fwd[key], sb.bwd[key] = &f, &b
-		}
 	}
 	if st.Embedding {
 		f, b := newBuilder("embedding"), newBuilder("embedding backward")
@@ -52,6 +47,7 @@ func (l *lowering) stageBlocks(i int) stageBlocks {
 		l.head(f)
 		l.headBackward(b)
 		sb.headF, sb.headB = &f.b, &b.b
+		sb.headI, sb.headW = splitBackward(&b.b)
 	}
 	return sb
 }
@@ -108,16 +104,16 @@ func (l *lowering) gathers(s pipeline.Slot) bool {
 	case z == 3 && pp == 1: // FSDP: every pass gathers its parameters
 		return true
 	case z >= 1 && l.fw.OverlapParamGather && l.trains():
-		return s.Phase == pipeline.F && s.Microbatch == 0
+		return s.Phase == pipeline.F && s.Microbatch == 0 && s.Slice == 0
 	}
 	return false
 }
 
 func (l *lowering) reduces(s pipeline.Slot) bool {
-	if s.Phase == pipeline.F || !l.trains() || !l.replicated() || !l.fw.OverlapGradReduce {
+	if s.Phase == pipeline.F || s.Phase == pipeline.I || !l.trains() || !l.replicated() || !l.fw.OverlapGradReduce {
 		return false
 	}
-	return l.eachMicrobatch() || int(s.Microbatch) == l.lastBackward(int(s.Stage))
+	return l.eachMicrobatch() || s == l.lastBackward(int(s.Stage))
 }
 
 // eachMicrobatch: FSDP without a pipeline reduces after every backward pass.
@@ -132,15 +128,15 @@ func (l *lowering) replicated() bool {
 // sharded reports whether parameters are sharded over more than one rank.
 func (l *lowering) sharded() bool { return l.s.Parallel.ZeRO >= 1 && l.replicated() }
 
-// lastBackward is the microbatch whose backward pass of a stage runs last.
-func (l *lowering) lastBackward(stage int) int {
+// lastBackward is the pass of a stage that completes its gradients.
+func (l *lowering) lastBackward(stage int) pipeline.Slot {
 	order := l.p.Order[l.p.Schedule.Device(l.p.Shape, stage)]
 	for i := len(order) - 1; i >= 0; i-- {
 		if int(order[i].Stage) == stage && order[i].Phase != pipeline.F {
-			return int(order[i].Microbatch)
+			return order[i]
 		}
 	}
-	return -1
+	return pipeline.Slot{Microbatch: -1}
 }
 
 // segments cuts a pass where its communication needs it.
@@ -197,9 +193,9 @@ func (l *lowering) layersPerBucket(stage int) int64 {
 
 // segmentWork is the WorkID of a segment's kernels.
 func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
-	kind, k := "F", program.Forward
+	kind, k := s.Phase.String(), program.Forward
 	if s.Phase != pipeline.F {
-		kind, k = "B", program.Backward
+		k = program.Backward
 	}
 	if seg.embedding {
 		kind += "e"
@@ -214,7 +210,7 @@ func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
 			beside = append(beside, l.step.Works[l.bucketWork(b)].Blocks...)
 		}
 	}
-	return l.work(workKey{kind: kind, stage: int(s.Stage), first: seg.first, layers: seg.layers}, func() (program.Work, Work) {
+	return l.work(workKey{kind: kind, stage: int(s.Stage), slice: int(s.Slice), first: seg.first, layers: seg.layers}, func() (program.Work, Work) {
 		sb := l.stages[s.Stage]
 		var uses []Use
 		put := func(b *Block) {
@@ -232,19 +228,19 @@ func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
 				put(sb.embedF)
 			}
 			for i := seg.first; i < seg.first+seg.layers; i++ {
-				put(sb.fwd[sb.layers[i]])
+				put(l.layerBlock(sb.layers[i], s))
 			}
 			if seg.head {
 				put(sb.headF)
 			}
 		} else {
 			if seg.head {
-				put(sb.headB)
+				put(map[pipeline.Phase]*Block{pipeline.B: sb.headB, pipeline.I: sb.headI, pipeline.W: sb.headW}[s.Phase])
 			}
 			for i := seg.first + seg.layers - 1; i >= seg.first; i-- {
-				put(sb.bwd[sb.layers[i]])
+				put(l.layerBlock(sb.layers[i], s))
 			}
-			if seg.embedding {
+			if seg.embedding && s.Phase != pipeline.I {
 				put(sb.embedB)
 			}
 		}

@@ -16,7 +16,8 @@ type shapes struct {
 	fw scenarios.Framework
 	dt unit.DType // of linear layers
 
-	tokens, sp int64 // per microbatch: in parallel regions, and between them
+	tokens, sp int64 // per pass: in parallel regions, and between them
+	slice      int64 // of the pass that is being lowered
 	h, q, kv   int64 // hidden; query and key/value channels of this TP rank
 	heads      int64
 	kvHeads    int64

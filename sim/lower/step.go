@@ -41,6 +41,7 @@ type Tag struct {
 	Phase      pipeline.Phase
 	Stage      int32
 	Microbatch int32 // -1 for ops outside the microbatches
+	Slice      int32
 }
 
 // RankLanes are the lanes of one rank.
@@ -55,17 +56,20 @@ type lowering struct {
 	prog   *program.Program
 	p      *plan.Plan
 	stages []stageBlocks
+	blocks map[layerKey]*Block // one layer's share of a pass
+	alike  map[layerKey]int64  // the first layer of those that are lowered alike
 	works  map[workKey]program.WorkID
 	ranks  []rankState
-	// end of the pass of (stage, microbatch), by phase; None until it is there.
+	// end of the pass of (stage, microbatch, slice), by phase; None until it is there.
 	fEnd, bEnd []program.OpID
-	mbs        int
+	mbs, n     int // microbatches, slices of each
 }
 
 // workKey identifies a piece of work: a segment of a pass, a transfer, a bucket.
 type workKey struct {
 	kind   string
 	stage  int
+	slice  int   // of a segment whose attention depends on it
 	first  int64 // first layer of the segment within the stage
 	layers int64
 	bytes  int64
@@ -81,8 +85,8 @@ type rankState struct {
 
 // NewStep lowers a plan.
 func NewStep(p *plan.Plan) (*Step, error) {
-	l := &lowering{shapes: newShapes(p), p: p, works: map[workKey]program.WorkID{}, mbs: int(p.Microbatches)}
-	ops := 2*len(p.Stages)*l.mbs*2 + 1024
+	l := &lowering{shapes: newShapes(p), p: p, works: map[workKey]program.WorkID{}, blocks: map[layerKey]*Block{}, alike: map[layerKey]int64{}, mbs: int(p.Microbatches), n: int(p.Slices())}
+	ops := 2*len(p.Stages)*l.mbs*l.n*2 + 1024
 	l.prog = &program.Program{
 		Lane: make([]program.LaneID, 0, ops), Work: make([]program.WorkID, 0, ops),
 		Dep: make([]program.OpID, 0, 2*ops), DepAt: make([]int32, 1, ops+1),
@@ -91,8 +95,8 @@ func NewStep(p *plan.Plan) (*Step, error) {
 	for i := range p.Stages {
 		l.stages = append(l.stages, l.stageBlocks(i))
 	}
-	l.fEnd = filled(len(p.Stages)*l.mbs, program.None)
-	l.bEnd = filled(len(p.Stages)*l.mbs, program.None)
+	l.fEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
+	l.bEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
 	l.ranks = make([]rankState, p.Scenario.Parallel.PP)
 	for r := range l.ranks {
 		l.step.Lanes = append(l.step.Lanes, RankLanes{
@@ -188,34 +192,43 @@ func (l *lowering) deadlock() error {
 	for r, st := range l.ranks {
 		if st.next < len(l.p.Order[r]) {
 			s := l.p.Order[r][st.next]
-			return fmt.Errorf("schedule %s deadlocks: rank %d waits at %v of stage %d, microbatch %d",
-				l.p.Schedule.Name(), r, s.Phase, s.Stage, s.Microbatch)
+			return fmt.Errorf("schedule %s deadlocks: rank %d waits at %v of stage %d, microbatch %d, slice %d",
+				l.p.Schedule.Name(), r, s.Phase, s.Stage, s.Microbatch, s.Slice)
 		}
 	}
 	return nil
 }
 
-// input is the pass whose output a slot needs from another stage.
+// at is where fEnd and bEnd hold the pass of a slot, if it were of a stage.
+func (l *lowering) at(stage int, s pipeline.Slot) int {
+	return (stage*l.mbs+int(s.Microbatch))*l.n + int(s.Slice)
+}
+
+// input is the pass whose output a slot needs from another stage. The loss needs
+// the whole microbatch: the last stage's backward waits for its last slice, as
+// well as every order has it, and a weight gradient only for its own rank.
 func (l *lowering) input(s pipeline.Slot) (op program.OpID, need bool) {
-	at, i := int(s.Stage), int(s.Microbatch)
-	if s.Phase == pipeline.F {
-		if at == 0 {
-			return program.None, false
-		}
-		return l.fEnd[(at-1)*l.mbs+i], true
+	stage := int(s.Stage)
+	switch {
+	case s.Phase == pipeline.W, s.Phase == pipeline.F && stage == 0:
+		return program.None, false
+	case s.Phase == pipeline.F:
+		return l.fEnd[l.at(stage-1, s)], true
+	case stage == len(l.p.Stages)-1:
+		return l.fEnd[l.at(stage, s)], true
 	}
-	if at == len(l.p.Stages)-1 {
-		return l.fEnd[at*l.mbs+i], true
-	}
-	return l.bEnd[(at+1)*l.mbs+i], true
+	return l.bEnd[l.at(stage+1, s)], true
 }
 
 // consumer is the rank that waits for a slot's output.
 func (l *lowering) consumer(s pipeline.Slot) (rank int, ok bool) {
 	at := int(s.Stage)
-	if s.Phase == pipeline.F {
+	switch s.Phase {
+	case pipeline.F:
 		at++
-	} else {
+	case pipeline.W:
+		return 0, false
+	default:
 		at--
 	}
 	if at < 0 || at >= len(l.p.Stages) {
@@ -236,7 +249,7 @@ func (l *lowering) transfer(s pipeline.Slot, to int) program.OpID {
 		return program.None
 	}
 	src := l.p.Schedule.Device(l.p.Shape, from)
-	in := at[from*l.mbs+int(s.Microbatch)]
+	in := at[l.at(from, s)]
 	if src == to {
 		return in
 	}
@@ -244,7 +257,7 @@ func (l *lowering) transfer(s pipeline.Slot, to int) program.OpID {
 	if s.Phase != pipeline.F {
 		lane = l.step.Lanes[src].SendB
 	}
-	t := l.add(lane, l.sendWork(src, to), Tag{s.Phase, int32(from), s.Microbatch}, in)
+	t := l.add(lane, l.sendWork(src, to), Tag{s.Phase, int32(from), s.Microbatch, s.Slice}, in)
 	if !l.fw.OverlapP2P {
 		l.ranks[src].frontier = append(l.ranks[src].frontier, t)
 	}
@@ -270,7 +283,7 @@ func (l *lowering) sendWork(src, dst int) program.WorkID {
 // are gathered behind the current one (FSDP's prefetch of one unit; Megatron
 // dispatches the next bucket when one is waited for).
 func (l *lowering) pass(r int, s pipeline.Slot, arrived program.OpID) {
-	tag := Tag{s.Phase, s.Stage, s.Microbatch}
+	tag := Tag{s.Phase, s.Stage, s.Microbatch, s.Slice}
 	segs := l.segments(s)
 	st, lanes := &l.ranks[r], l.step.Lanes[r]
 	gather := func(i int, after program.OpID) program.OpID {
@@ -289,30 +302,19 @@ func (l *lowering) pass(r int, s pipeline.Slot, arrived program.OpID) {
 		next := gather(i+1, st.lastOp)
 		op := l.add(lanes.Compute, l.segmentWork(s, seg), tag, append(deps, ready)...)
 		deps, ready = deps[:0], next
-		if i == 0 && s.Phase == pipeline.F {
-			l.memory(op, r, int(s.Stage), true)
+		if i == 0 {
+			l.memoryBefore(op, r, s)
 		}
 		if seg.reduce != nil {
 			st.grads[int(s.Stage)/len(l.ranks)] = l.add(lanes.DP, l.bucketWork(seg.reduce), tag, op)
 		}
 		st.lastOp = op
 	}
-	at := int(s.Stage)*l.mbs + int(s.Microbatch)
-	if s.Phase == pipeline.F {
+	switch at := l.at(int(s.Stage), s); s.Phase {
+	case pipeline.F:
 		l.fEnd[at] = st.lastOp
-	} else {
+	case pipeline.B, pipeline.I:
 		l.bEnd[at] = st.lastOp
-		l.memory(st.lastOp, r, int(s.Stage), false)
 	}
-}
-
-// MemActivations is the class of the program's memory events.
-const MemActivations = 0
-
-func (l *lowering) memory(op program.OpID, r, stage int, alloc bool) {
-	b := l.p.ActivationBytes(stage)
-	if !alloc {
-		b = -b
-	}
-	l.prog.Mem = append(l.prog.Mem, program.MemEvent{Op: op, Rank: int32(r), Class: MemActivations, AtStart: alloc, Bytes: int64(b)})
+	l.memoryAfter(st.lastOp, r, s)
 }

@@ -104,7 +104,7 @@ func (p *Plan) Static(rank int) Ledger {
 	if tr.Optimizer == "none" {
 		l.Optimizer = 0
 	}
-	if p.Stages[len(p.Stages)-1].Head && p.Schedule.Device(p.Shape, len(p.Stages)-1) == rank {
+	if p.Slices() == 1 && p.Stages[len(p.Stages)-1].Head && p.Schedule.Device(p.Shape, len(p.Stages)-1) == rank {
 		l.Logits = p.logitsBytes()
 	}
 	l.Workspace = p.workspaceBytes()
@@ -126,7 +126,7 @@ func (p *Plan) largestUnit(rank int) float64 {
 	return float64(m)
 }
 
-// logitsBytes: Tokens x V/TP in bf16 and the fp32 copy that the loss keeps for
+// logitsBytes of one pass: Tokens x V/TP in bf16 and the fp32 copy that the loss keeps for
 // its backward pass, or with fused cross entropy the bf16 logits alone, which
 // the gradient replaces (research: Megatron VocabParallelCrossEntropy).
 func (p *Plan) logitsBytes() float64 {
@@ -183,8 +183,10 @@ func (p *Plan) layerBytes(layer int64, recompute bool) float64 {
 	return sum
 }
 
-// ActivationBytes is what one microbatch keeps on a rank from the forward to
-// the backward pass of a stage.
+// ActivationBytes is what one pass keeps on a rank from the forward to the
+// backward pass of a stage. The keys and values of a slice are kept for the ones
+// after it whatever is recomputed, and its logits until the loss of the whole
+// microbatch is known.
 func (p *Plan) ActivationBytes(stage int) float64 {
 	rc, par := p.Scenario.Training.Recompute, p.Scenario.Parallel
 	st, t := p.Stages[stage], float64(p.Tokens)
@@ -196,12 +198,63 @@ func (p *Plan) ActivationBytes(stage int) float64 {
 	for i := range st.Layers {
 		if rc.Mode == "full" && (rc.Layers == 0 || i < rc.Layers) {
 			sum += t * input
+			if p.Slices() > 1 {
+				sum += t * p.kvBytes(st.First+i)
+			}
 		} else {
 			sum += t * p.layerBytes(st.First+i, true)
 		}
 	}
 	if st.Head {
 		sum += 2 * t * input // input and output of the final norm
+		if p.Slices() > 1 {
+			sum += p.logitsBytes()
+		}
+	}
+	return sum
+}
+
+// kvBytes are the keys and values of a layer, per token of this rank.
+func (p *Plan) kvBytes(layer int64) float64 {
+	sum := 0.0
+	for _, a := range p.Model.Activations(layer) {
+		if a.Name == "attn.k" || a.Name == "attn.v" {
+			sum += a.PerRank(p.Scenario.Parallel.TP, p.Scenario.Parallel.ETP, p.Scenario.Parallel.SP)
+		}
+	}
+	return sum
+}
+
+// KVGradBytes are the gradients of the keys and values of one slice in a stage,
+// which the slices after it add to; zero where sequences are whole.
+func (p *Plan) KVGradBytes(stage int) float64 {
+	if p.Slices() == 1 {
+		return 0
+	}
+	sum, st := 0.0, p.Stages[stage]
+	for i := range st.Layers {
+		sum += float64(p.Tokens) * p.kvBytes(st.First+i)
+	}
+	return sum
+}
+
+// WeightGradBytes is what a pass keeps for the gradients of a stage's weights
+// once those of its inputs are done: the inputs of its linear layers and the
+// gradients of their outputs (Zero Bubble, arXiv:2401.10241, section 2.1).
+func (p *Plan) WeightGradBytes(stage int) float64 {
+	sum, st, par := 0.0, p.Stages[stage], p.Scenario.Parallel
+	out := map[string]bool{"attn.q": true, "attn.k": true, "attn.v": true, "mlp.fc1_out": true, "mlp.shared_fc1": true}
+	for i := range st.Layers {
+		for _, a := range p.Model.Activations(st.First + i) {
+			if a.LinearInput || out[a.Name] { // a gradient has the size of its tensor
+				sum += float64(p.Tokens) * a.PerRank(par.TP, par.ETP, par.SP)
+			}
+		}
+		residual := 2 * 2 * float64(p.Model.Hidden) // of the outputs of attention and MLP
+		if par.SP {
+			residual /= float64(par.TP)
+		}
+		sum += float64(p.Tokens) * residual
 	}
 	return sum
 }

@@ -19,7 +19,7 @@ type Plan struct {
 	Model    *models.Model
 
 	Microbatches int64   // per pipeline and step
-	Tokens       int64   // of one microbatch on one CP rank (before TP)
+	Tokens       int64   // of one pass (a slice of a microbatch) on one CP rank (before TP)
 	Stages       []Stage // PP x VP, in pipeline order: stage = chunk*PP + rank
 	Schedule     pipeline.Schedule
 	Shape        pipeline.Shape
@@ -61,7 +61,7 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 	if p.Microbatches*tr.MicroBatch*par.DP != tr.GlobalBatch || p.Microbatches < 1 {
 		return nil, fmt.Errorf("global batch %d is not a multiple of micro batch %d x dp %d", tr.GlobalBatch, tr.MicroBatch, par.DP)
 	}
-	p.Tokens = tr.MicroBatch * tr.SequenceLength / par.CP
+	p.Tokens = tr.MicroBatch * p.SliceSeq()
 	pad := max(tr.VocabPad, 1) * par.TP
 	p.Vocab = (s.Model.Vocab + pad - 1) / pad * pad
 	if err := p.layStages(); err != nil {
@@ -102,7 +102,7 @@ func (p *Plan) schedule() error {
 		return err
 	}
 	p.Schedule = s
-	p.Shape = pipeline.Shape{Devices: int(par.PP), Virtual: int(par.VP), Microbatches: int(p.Microbatches), Slices: 1, Group: int(sc.GroupSize)}
+	p.Shape = pipeline.Shape{Devices: int(par.PP), Virtual: int(par.VP), Microbatches: int(p.Microbatches), Slices: int(sc.Slices), Group: int(sc.GroupSize)}
 	if err := s.Check(p.Shape); err != nil {
 		return fmt.Errorf("schedule %s: %w", sc.Name, err)
 	}
@@ -110,8 +110,13 @@ func (p *Plan) schedule() error {
 	return err
 }
 
-// Seq is the number of tokens of one sequence on one CP rank.
-func (p *Plan) Seq() int64 { return p.Scenario.Training.SequenceLength / p.Scenario.Parallel.CP }
+// SliceSeq is the number of tokens of one slice of one sequence on one CP rank.
+func (p *Plan) SliceSeq() int64 {
+	return p.Scenario.Training.SequenceLength / p.Scenario.Parallel.CP / p.Slices()
+}
+
+// Slices is the number of slices of a sequence, 1 where it is whole.
+func (p *Plan) Slices() int64 { return max(p.Scenario.Schedule.Slices, 1) }
 
 // SPTokens is the number of tokens that a TP rank holds between the parallel
 // regions: Tokens/TP with sequence parallelism, else Tokens.

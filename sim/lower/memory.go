@@ -1,0 +1,48 @@
+package lower
+
+import (
+	"orrery/schedules/pipeline"
+	"orrery/sim/program"
+)
+
+// MemActivations is the class of the program's memory events.
+const MemActivations = 0
+
+// memoryBefore is what a pass holds from its start on: a forward what its
+// backward will need; the first backward of a microbatch's slices, which is that
+// of the last one, the gradients of all keys and values (SlimPipe's artifact,
+// cache_utils: kv_grad).
+func (l *lowering) memoryBefore(op program.OpID, r int, s pipeline.Slot) {
+	switch {
+	case s.Phase == pipeline.F:
+		l.memory(op, r, true, l.bytes(l.p.ActivationBytes, s))
+	case s.Phase != pipeline.W && int(s.Slice) == l.n-1:
+		l.memory(op, r, true, int64(l.n)*l.bytes(l.p.KVGradBytes, s))
+	}
+}
+
+// memoryAfter is what a pass gives back when it ends. The first half of a split
+// backward leaves what the weight gradients need.
+func (l *lowering) memoryAfter(op program.OpID, r int, s pipeline.Slot) {
+	free := int64(0)
+	switch s.Phase {
+	case pipeline.B:
+		free = l.bytes(l.p.ActivationBytes, s) + l.bytes(l.p.KVGradBytes, s)
+	case pipeline.I:
+		free = l.bytes(l.p.ActivationBytes, s) + l.bytes(l.p.KVGradBytes, s) - l.bytes(l.p.WeightGradBytes, s)
+	case pipeline.W:
+		free = l.bytes(l.p.WeightGradBytes, s)
+	}
+	l.memory(op, r, false, -free)
+}
+
+// bytes rounds what a stage holds the same way wherever it is taken and given back.
+func (l *lowering) bytes(of func(stage int) float64, s pipeline.Slot) int64 {
+	return int64(of(int(s.Stage)))
+}
+
+func (l *lowering) memory(op program.OpID, r int, atStart bool, bytes int64) {
+	if bytes != 0 {
+		l.prog.Mem = append(l.prog.Mem, program.MemEvent{Op: op, Rank: int32(r), Class: MemActivations, AtStart: atStart, Bytes: bytes})
+	}
+}
