@@ -50,7 +50,9 @@ func (a ActPart) PerRank(tp, etp int64, sp bool) float64 {
 // names them. core_attn frees the softmax statistics only, since the attention
 // kernels are fused; layernorm the outputs of both norms; moe_act the output of
 // the experts' activation function; mla_up_proj the queries, keys and values
-// that MLA expands; mlp and moe all inside the dense MLP and the MoE layer.
+// that MLA expands; fc1 what the first linear layer of the MLP or of the experts
+// and the activation function after it put out (SlimPipe's partial+fc1, with
+// layernorm); mlp and moe all inside the dense MLP and the MoE layer.
 // "attention" is the whole attention block but its input.
 const (
 	partCoreAttn  = "core_attn"
@@ -60,6 +62,7 @@ const (
 	partMLP       = "mlp"
 	partMoEAct    = "moe_act"
 	partMoE       = "moe"
+	partFC1       = "fc1"
 )
 
 // Activations lists what layer i keeps for its backward pass when nothing is
@@ -116,8 +119,8 @@ func (m *Model) mlpActivations() []ActPart {
 	return []ActPart{
 		{Name: "mlp.norm_in", Group: "mlp", BytesPerToken: float64(2 * m.Hidden), Split: SplitSP},
 		{Name: "mlp.norm_out", Group: "mlp", BytesPerToken: float64(2 * m.Hidden), Split: SplitSP, LinearInput: true, Recompute: []string{partLayerNorm}},
-		{Name: "mlp.fc1_out", Group: "mlp", BytesPerToken: float64(fc1), Split: SplitAlways, Recompute: []string{partMLP}},
-		{Name: "mlp.act_out", Group: "mlp", BytesPerToken: float64(2 * m.FFN), Split: SplitAlways, LinearInput: true, Recompute: []string{partMLP}},
+		{Name: "mlp.fc1_out", Group: "mlp", BytesPerToken: float64(fc1), Split: SplitAlways, Recompute: []string{partFC1, partMLP}},
+		{Name: "mlp.act_out", Group: "mlp", BytesPerToken: float64(2 * m.FFN), Split: SplitAlways, LinearInput: true, Recompute: []string{partFC1, partMLP}},
 	}
 }
 
@@ -140,8 +143,8 @@ func (m *Model) moeActivations() []ActPart {
 		add("latent_out", 2*e.Latent, SplitSP, true, partMoE)
 	}
 	add("permuted_in", 2*e.TopK*width, SplitDispatch, true, partMoE)
-	add("fc1_out", 2*fc1*e.TopK*e.FFN, SplitAlways, false, partMoE)
-	add("act_out", 2*e.TopK*e.FFN, SplitAlways, true, partMoEAct, partMoE)
+	add("fc1_out", 2*fc1*e.TopK*e.FFN, SplitAlways, false, partFC1, partMoE)
+	add("act_out", 2*e.TopK*e.FFN, SplitAlways, true, partMoEAct, partFC1, partMoE)
 	add("expert_out", 2*e.TopK*width, SplitDispatch, false, partMoE)
 	if e.SharedFFN > 0 {
 		add("shared_fc1", 2*fc1*e.SharedFFN, SplitAlways, false, partMoE)

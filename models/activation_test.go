@@ -69,7 +69,7 @@ func TestActivationFacts(t *testing.T) {
 }
 
 func TestActivationInvariants(t *testing.T) {
-	all := []string{"core_attn", "attention", "mlp", "moe", "moe_act", "layernorm", "mla_up_proj"}
+	all := []string{"core_attn", "attention", "mlp", "fc1", "moe", "moe_act", "layernorm", "mla_up_proj"}
 	rapid.Check(t, func(t *rapid.T) {
 		m := genModel(t)
 		layer := rapid.Int64Range(0, m.Layers-1).Draw(t, "layer")

@@ -2,22 +2,28 @@ package scenarios
 
 import (
 	"embed"
+	"io/fs"
+	"slices"
 	"strings"
 )
 
-//go:embed *.toml
+//go:embed *.toml */*.toml
 var files embed.FS
 
-// Names lists the scenarios of the catalogue, sorted.
+// Names lists the scenarios of the catalogue, sorted; those of a folder by
+// folder/name.
 func Names() []string {
-	entries, err := files.ReadDir(".")
-	if err != nil {
-		return nil
+	var names []string
+	for _, pattern := range []string{"*.toml", "*/*.toml"} {
+		paths, err := fs.Glob(files, pattern)
+		if err != nil {
+			return nil
+		}
+		for _, p := range paths {
+			names = append(names, strings.TrimSuffix(p, ".toml"))
+		}
 	}
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = strings.TrimSuffix(e.Name(), ".toml")
-	}
+	slices.Sort(names)
 	return names
 }
 

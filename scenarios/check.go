@@ -87,6 +87,12 @@ func (r *resolver) checkSchedule() {
 	if err == nil {
 		err = order.Check(pipeline.Shape{Devices: int(p.PP), Virtual: int(p.VP), Microbatches: int(m), Slices: int(sc.Slices), Group: int(sc.GroupSize)})
 	}
+	if sc.ContextExchange && sc.Name != "slimpipe" {
+		r.fail([]string{"schedule.context_exchange", "schedule.name"}, "the exchange follows SlimPipe's order", "true", `false, or schedule.name = "slimpipe"`)
+	}
+	if sc.VocabParallel && sc.Name != "slimpipe" {
+		r.fail([]string{"schedule.vocab_parallel", "schedule.name"}, "the output layer is interleaved with SlimPipe's order only", "true", `false, or schedule.name = "slimpipe"`)
+	}
 	if err != nil {
 		r.fail([]string{"schedule.name", "schedule.group_size", "schedule.slices", "parallel.vp", "parallel.pp", "training.microbatches", "training.global_batch"},
 			err.Error(), fmt.Sprintf("%s of pp %d, vp %d, %d microbatches", sc.Name, p.PP, p.VP, m), "")

@@ -84,6 +84,10 @@ var scheduleKeys = []*field{
 		at: func(s *Scenario) any { return &s.Schedule.GroupSize }},
 	{key: "schedule.slices", min: 1, max: 4096, def: int64(1), doc: "Equal slices of every sequence, the unit of sliced schedules (SlimPipe, arXiv:2504.14519).",
 		at: func(s *Scenario) any { return &s.Schedule.Slices }},
+	{key: "schedule.context_exchange", def: false, doc: "Devices hand each other slices of keys and values so that all attend to as many in a tick (SlimPipe, arXiv:2504.14519).",
+		at: func(s *Scenario) any { return &s.Schedule.ContextExchange }},
+	{key: "schedule.vocab_parallel", def: false, doc: "Embedding and output layer are cut over tp x pp, not held by the first and the last stage (SlimPipe's artifact; arXiv:2411.05288).",
+		at: func(s *Scenario) any { return &s.Schedule.VocabParallel }},
 	{key: "schedule.account_embedding", auto: true, how: "true where only layers + 2 divides by pp x vp", doc: "Embedding and loss count as a layer each when layers are divided (Megatron's account_for_embedding_in_pipeline_split and account_for_loss_in_pipeline_split).",
 		at: func(s *Scenario) any { return &s.Schedule.AccountEmbedding }},
 }

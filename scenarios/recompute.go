@@ -11,11 +11,12 @@ import (
 
 // RecomputeParts are the modules that selective recomputation knows, with
 // Megatron-Core's names (transformer_config.py, recompute_modules) and
-// "attention" for the whole attention block.
-var RecomputeParts = []string{"core_attn", "attention", "mlp", "moe", "moe_act", "layernorm", "mla_up_proj"}
+// "attention" for the whole attention block and "fc1" for the first linear layer
+// of the MLP with its activation function.
+var RecomputeParts = []string{"core_attn", "attention", "mlp", "fc1", "moe", "moe_act", "layernorm", "mla_up_proj"}
 
 const recomputeForms = `"none", "selective" (core_attn), "selective:part+part" of ` +
-	`core_attn, attention, mlp, moe, moe_act, layernorm, mla_up_proj, "full", "full:n" (n layers of each of the pp x vp stages)`
+	`core_attn, attention, mlp, fc1, moe, moe_act, layernorm, mla_up_proj, "full", "full:n" (n layers of each of the pp x vp stages)`
 
 // ParseRecompute reads "none", "selective", "selective:core_attn+layernorm",
 // "full" or "full:4".

@@ -75,7 +75,7 @@ func (p Precision) DType() unit.DType { return unit.DType(p) }
 // Recompute tells what the backward pass computes again.
 type Recompute struct {
 	Mode   string   // none, selective, full
-	Parts  []string // of selective: core_attn, mlp, moe, moe_act, layernorm, mla_up_proj, attention
+	Parts  []string // of selective: core_attn, mlp, fc1, moe, moe_act, layernorm, mla_up_proj, attention
 	Layers int64    // of full: layers per pipeline stage that are recomputed; 0 is all
 }
 
@@ -100,6 +100,10 @@ type Schedule struct {
 	Name      string // gpipe, 1f1b, interleaved_1f1b, none
 	GroupSize int64  // microbatches per virtual stage group; 0 is PP
 	Slices    int64  // equal pieces of a microbatch's sequences, the unit of sliced schedules
+	// ContextExchange: devices even out the causal attention of a tick (SlimPipe).
+	ContextExchange bool
+	// VocabParallel: embedding and output layer are cut over the pipeline's ranks too.
+	VocabParallel bool
 	// AccountEmbedding: embedding and loss count as a layer when layers are
 	// divided among stages (Megatron's account_for_*_in_pipeline_split).
 	AccountEmbedding bool

@@ -69,7 +69,7 @@ func (a Attention) valid() error {
 	switch {
 	case a.Batch < 1 || a.SeqQ < 1 || a.SeqKV < 1 || a.Heads < 1 || a.KVHeads < 1 || a.HeadDim < 1:
 		return fmt.Errorf("attention: sizes must be positive: %s", a)
-	case a.SeqKV < a.SeqQ:
+	case a.SeqKV < a.SeqQ && a.Causal:
 		return fmt.Errorf("attention: %d keys for %d queries", a.SeqKV, a.SeqQ)
 	case a.Heads%a.KVHeads != 0:
 		return fmt.Errorf("attention: %d heads are no multiple of %d kv heads", a.Heads, a.KVHeads)

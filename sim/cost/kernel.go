@@ -132,8 +132,8 @@ func (g GroupedGEMM) String() string {
 	return s
 }
 
-// Attention is scaled dot product attention over Batch sequences. SeqKV >=
-// SeqQ; with Causal the last query sees all keys. VDim 0 means HeadDim.
+// Attention is scaled dot product attention over Batch sequences. With Causal
+// SeqKV >= SeqQ and the last query sees all keys. VDim 0 means HeadDim.
 // Window > 0 limits each query to that many keys (sliding window).
 type Attention struct {
 	Batch, SeqQ, SeqKV int64

@@ -131,6 +131,14 @@ func (s *shapes) kernel(layer, q, kv int64, causal, backward bool) cost.Attentio
 	return k
 }
 
+// kvChannels is how many channels of keys and values a TP rank has together.
+func (s *shapes) kvChannels() int64 {
+	if a := s.m.Attn; a.MLA() {
+		return s.heads * (a.Nope + a.Rope + a.VDim)
+	}
+	return 2 * s.kv
+}
+
 // core appends core attention with the exchange that context parallelism
 // needs. Ring (Transformer Engine, AttnFuncWithCPAndKVP2P): causal load is
 // balanced by giving each rank two chunks of 2 x CP; the first step is causal
@@ -143,16 +151,17 @@ func (s *shapes) core(b *builder, layer int64, backward bool) {
 		name = "d attention"
 	}
 	seq := s.p.SliceSeq()
-	if s.cp == 1 { // a slice sees the ones before it
+	if s.cp == 1 && s.vol == 0 { // a slice sees the ones before it
 		b.compute(name, Attention, s.kernel(layer, seq, (s.slice+1)*seq, true, backward))
+		return
+	}
+	if s.vol != 0 || s.s.Parallel.CPKind == "query" {
+		s.slicedCore(b, name, layer, backward)
 		return
 	}
 	g := s.p.Groups.CP
 	full := s.s.Training.SequenceLength
-	kvBytes := 2 * s.tokens * 2 * s.kv
-	if s.m.Attn.MLA() {
-		kvBytes = 2 * s.tokens * s.heads * (s.m.Attn.Nope + s.m.Attn.Rope + s.m.Attn.VDim)
-	}
+	kvBytes := 2 * s.tokens * s.kvChannels()
 	switch s.s.Parallel.CPKind {
 	case "a2a": // Ulysses: heads are cut instead of tokens inside attention
 		q, o := 2*s.tokens*s.q, 2*s.tokens*s.q
@@ -172,8 +181,6 @@ func (s *shapes) core(b *builder, layer int64, backward bool) {
 		if backward {
 			b.comm("reduce-scatter dkv", CPComm, s.coll(cost.ReduceScatter, kvBytes*s.cp, g))
 		}
-	case "query":
-		s.queryOut(b, name, layer, backward)
 	default: // ring
 		step := kvBytes
 		if backward {
@@ -201,29 +208,4 @@ func (s *shapes) core(b *builder, layer int64, backward bool) {
 			b.last = arrive
 		}
 	}
-}
-
-// queryOut appends core attention where keys and values stay (SlimPipe's
-// artifact, kv_cache/attention.py): queries are gathered over the CP group, each
-// rank attends with the keys and values it holds, and partial outputs with their
-// log-sum-exp go back to the owners; backward, the gradients of queries. Each
-// rank holds two chunks of every slice, one from either end, so that it has the
-// same share of the causal pairs: all of those with earlier slices and half of
-// those within the slice.
-func (s *shapes) queryOut(b *builder, name string, layer int64, backward bool) {
-	g, x := s.p.Groups.CP, s.p.SliceSeq()
-	q := 2 * s.tokens * s.q
-	b.comm("all-gather q", CPComm, s.coll(cost.AllGather, q*s.cp, g))
-	if backward { // output gradients and log-sum-exp travel with the queries
-		b.comm("all-gather d out", CPComm, s.coll(cost.AllGather, (q+4*s.tokens*s.heads)*s.cp, g))
-	}
-	if s.slice > 0 {
-		b.compute(name+" of earlier slices", Attention, s.kernel(layer, x*s.cp, s.slice*x, false, backward))
-	}
-	b.compute(name+" of its slice", Attention, s.kernel(layer, x*s.cp/2, x, false, backward))
-	if backward {
-		b.comm("reduce-scatter dq", CPComm, s.coll(cost.ReduceScatter, q*s.cp, g))
-		return
-	}
-	b.comm("all-to-all out", CPComm, s.coll(cost.AllToAll, (q+4*s.tokens*s.heads)*s.cp, g))
 }

@@ -41,7 +41,7 @@ func (k link) to() int {
 // received in the batch before it, together with the send of the slot before
 // when the two face the same neighbour's matching batch (steady state).
 func (l *lowering) script(r int) []item {
-	order, p := l.p.Order[r], len(l.ranks)
+	order, p := l.order[r], len(l.ranks)
 	var out []item
 	recv := func(s pipeline.Slot) (link, bool) {
 		if s.Phase == pipeline.F {
@@ -115,7 +115,7 @@ func (l *lowering) blockingPasses() error {
 				it := scripts[r][at[r]]
 				if it.batch == nil {
 					l.ranks[r].next++
-					l.pass(r, it.slot, program.None)
+					l.pass(r, it.slot)
 					l.ranks[r].frontier = append(l.ranks[r].frontier[:0], l.ranks[r].lastOp)
 					at[r]++
 					moved = true

@@ -12,6 +12,9 @@ func (s *shapes) embedding(b *builder) {
 	if s.tp > 1 {
 		b.comm("reduce embedding", TPComm, s.reduceKernel(x))
 	}
+	if s.p.VocabParallel() { // every pipeline rank looks up its share
+		b.comm("reduce embedding over stages", TPComm, s.stages(cost.ReduceScatter, x/s.tp))
+	}
 }
 
 func (s *shapes) embeddingBackward(b *builder) {
@@ -48,7 +51,11 @@ func (s *shapes) headBackward(b *builder) {
 // VocabParallelCrossEntropy): cast to fp32, max, subtract, exp, sum, and the
 // gradient in place.
 func (s *shapes) crossEntropy(b *builder, backward bool) {
-	v := s.tokens * s.p.Vocab / s.tp
+	s.crossEntropyOf(b, s.tokens*s.p.Vocab/s.tp, backward)
+}
+
+// crossEntropyOf is the loss over v logits of this rank.
+func (s *shapes) crossEntropyOf(b *builder, v int64, backward bool) {
 	stat := func() {
 		if s.tp > 1 {
 			b.comm("reduce loss", TPComm, s.coll(cost.AllReduce, 4*s.tokens, s.p.Groups.TP))

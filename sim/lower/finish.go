@@ -19,6 +19,9 @@ func (l *lowering) finish() {
 			b := &bucket{l.rankParams(r), program.GradReduce}
 			last = l.add(l.step.Lanes[r].DP, l.bucketWork(b), tag, last)
 		}
+		if l.vocab != nil && l.fw.OverlapGradReduce && l.trains() && l.replicated() {
+			last = l.add(l.step.Lanes[r].DP, l.bucketWork(&bucket{params{dense: l.p.VocabShareParams()}, program.GradReduce}), tag, last)
+		}
 		ready = append(ready, last)
 		for _, g := range st.grads {
 			if g != program.None {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"orrery/schedules/pipeline"
+	"orrery/sim/cost"
 )
 
 // layerKey identifies passes over layers that are lowered alike.
@@ -14,6 +15,7 @@ type layerKey struct {
 	layer     int64 // one of those layers
 	phase     pipeline.Phase
 	slice     int32
+	vol       int32 // see pipeline.ContextExchange
 }
 
 // keyOf is the key of a layer, without phase and slice.
@@ -30,11 +32,11 @@ func (l *lowering) keyOf(layer int64, recompute bool) layerKey {
 
 // layerBlock is one layer's share of a pass.
 func (l *lowering) layerBlock(k layerKey, s pipeline.Slot) *Block {
-	k.phase, k.slice = s.Phase, s.Slice
+	k.phase, k.slice, k.vol = s.Phase, s.Slice, l.handed
 	if b := l.blocks[k]; b != nil {
 		return b
 	}
-	l.slice = int64(s.Slice)
+	l.slice, l.vol = int64(s.Slice), int64(l.handed)
 	var b Block
 	if s.Phase == pipeline.F {
 		b = l.layerForward(k.layer)
@@ -110,6 +112,14 @@ func (s *shapes) recomputeParts(b *builder, layer int64) {
 		s.act(b, "expert activation", e.rows, e.width)
 	case !moe && has("mlp"):
 		s.mlp(b)
+	case moe && has("fc1"):
+		e := s.experts()
+		s.expertGEMM(b, "expert fc1", e, s.gate()*e.width, s.expertHidden(), cost.Fwd)
+		s.act(b, "expert activation", e.rows, e.width)
+	case has("fc1"):
+		fc1, _ := s.fc(s.m.FFN, MLP, "")
+		s.forward(b, fc1)
+		s.act(b, "activation", s.tokens, s.m.FFN/s.tp)
 	}
 	if s.m.Attn.MLA() && has("mla_up_proj") {
 		a := s.m.Attn

@@ -41,7 +41,7 @@ func (l *lowering) stageBlocks(i int) stageBlocks {
 		l.embeddingBackward(b)
 		sb.embedF, sb.embedB = &f.b, &b.b
 	}
-	if st.Head {
+	if st.Head && !l.p.VocabParallel() {
 		f, b := newBuilder("head"), newBuilder("head backward")
 		l.mtp(f, b)
 		l.head(f)
@@ -130,7 +130,7 @@ func (l *lowering) sharded() bool { return l.s.Parallel.ZeRO >= 1 && l.replicate
 
 // lastBackward is the pass of a stage that completes its gradients.
 func (l *lowering) lastBackward(stage int) pipeline.Slot {
-	order := l.p.Order[l.p.Schedule.Device(l.p.Shape, stage)]
+	order := l.order[l.p.Schedule.Device(l.p.Shape, stage)]
 	for i := len(order) - 1; i >= 0; i-- {
 		if int(order[i].Stage) == stage && order[i].Phase != pipeline.F {
 			return order[i]
@@ -144,7 +144,7 @@ func (l *lowering) segments(s pipeline.Slot) []segment {
 	st := l.p.Stages[s.Stage]
 	gathers, reduces := l.gathers(s), l.reduces(s)
 	if !gathers && !reduces {
-		return []segment{{0, st.Layers, st.Embedding, st.Head, nil, nil}}
+		return []segment{{0, st.Layers, st.Embedding, st.Head, nil, nil}} // what vocabulary parallelism took away has no block
 	}
 	var segs []segment
 	cut := func(seg segment, p params) {
@@ -159,7 +159,11 @@ func (l *lowering) segments(s pipeline.Slot) []segment {
 		segs = append(segs, seg)
 	}
 	if st.Embedding {
-		cut(segment{embedding: true}, params{dense: l.p.EmbeddingParams()})
+		var p params // vocabulary parallelism: reduced with the shares of the others
+		if !l.p.VocabParallel() {
+			p.dense = l.p.EmbeddingParams()
+		}
+		cut(segment{embedding: true}, p)
 	}
 	per := l.layersPerBucket(int(s.Stage))
 	for at := int64(0); at < st.Layers; at += per {
@@ -170,7 +174,7 @@ func (l *lowering) segments(s pipeline.Slot) []segment {
 		}
 		cut(segment{first: at, layers: n}, p)
 	}
-	if st.Head {
+	if st.Head && !l.p.VocabParallel() {
 		cut(segment{head: true}, params{l.p.HeadParams(), l.p.HeadExpertParams()})
 	}
 	if s.Phase != pipeline.F {
@@ -210,7 +214,7 @@ func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
 			beside = append(beside, l.step.Works[l.bucketWork(b)].Blocks...)
 		}
 	}
-	return l.work(workKey{kind: kind, stage: int(s.Stage), slice: int(s.Slice), first: seg.first, layers: seg.layers}, func() (program.Work, Work) {
+	return l.work(workKey{kind: kind, stage: int(s.Stage), slice: int(s.Slice), handed: l.handed, first: seg.first, layers: seg.layers}, func() (program.Work, Work) {
 		sb := l.stages[s.Stage]
 		var uses []Use
 		put := func(b *Block) {

@@ -18,6 +18,7 @@ type shapes struct {
 
 	tokens, sp int64 // per pass: in parallel regions, and between them
 	slice      int64 // of the pass that is being lowered
+	vol        int64 // slices of keys that it hands to a peer (negative) or attends to for it
 	h, q, kv   int64 // hidden; query and key/value channels of this TP rank
 	heads      int64
 	kvHeads    int64

@@ -62,14 +62,19 @@ type lowering struct {
 	ranks  []rankState
 	// end of the pass of (stage, microbatch, slice), by phase; None until it is there.
 	fEnd, bEnd []program.OpID
-	mbs, n     int // microbatches, slices of each
+	mbs, n     int               // microbatches, slices of each
+	order      [][]pipeline.Slot // by rank
+	vocab      *vocabulary       // nil where the first and last stage hold it
+	exchange   [][]int32         // by rank and pass over layers, where there is one
+	handed     int32             // of the slot that is being lowered
 }
 
 // workKey identifies a piece of work: a segment of a pass, a transfer, a bucket.
 type workKey struct {
 	kind   string
 	stage  int
-	slice  int   // of a segment whose attention depends on it
+	slice  int // of a segment whose attention depends on it
+	handed int32
 	first  int64 // first layer of the segment within the stage
 	layers int64
 	bytes  int64
@@ -79,13 +84,14 @@ type workKey struct {
 type rankState struct {
 	frontier []program.OpID // what the next op of the compute lane waits for
 	next     int            // next slot of the order
+	layers   int            // passes over layers so far
 	grads    []program.OpID // last gradient collective of each chunk
 	lastOp   program.OpID
 }
 
 // NewStep lowers a plan.
 func NewStep(p *plan.Plan) (*Step, error) {
-	l := &lowering{shapes: newShapes(p), p: p, works: map[workKey]program.WorkID{}, blocks: map[layerKey]*Block{}, alike: map[layerKey]int64{}, mbs: int(p.Microbatches), n: int(p.Slices())}
+	l := &lowering{shapes: newShapes(p), p: p, order: p.Order, works: map[workKey]program.WorkID{}, blocks: map[layerKey]*Block{}, alike: map[layerKey]int64{}, mbs: int(p.Microbatches), n: int(p.Slices())}
 	ops := 2*len(p.Stages)*l.mbs*l.n*2 + 1024
 	l.prog = &program.Program{
 		Lane: make([]program.LaneID, 0, ops), Work: make([]program.WorkID, 0, ops),
@@ -108,7 +114,20 @@ func NewStep(p *plan.Plan) (*Step, error) {
 		l.ranks[r].grads = filled(int(p.Scenario.Parallel.VP), program.None)
 		l.ranks[r].lastOp = program.None
 	}
+	if p.Scenario.Schedule.ContextExchange {
+		var err error
+		if l.exchange, err = pipeline.ContextExchange(p.Shape, 0); err != nil {
+			return nil, err
+		}
+	}
 	l.step.World = l.prog.AddLane(0, "world")
+	if p.VocabParallel() {
+		if p.Model.MTP > 0 {
+			return nil, fmt.Errorf("schedule.vocab_parallel does not cut multi-token-prediction modules yet, and %s has %d", p.Model.Name, p.Model.MTP)
+		}
+		l.vocab = l.newVocabulary()
+		l.order = l.vocab.interleave(p.Order)
+	}
 	if err := l.passes(); err != nil {
 		return nil, err
 	}
@@ -155,7 +174,7 @@ func (l *lowering) passes() error {
 		queue = append(queue, r)
 	}
 	left := 0
-	for _, o := range l.p.Order {
+	for _, o := range l.order {
 		left += len(o)
 	}
 	for len(queue) > 0 {
@@ -163,22 +182,32 @@ func (l *lowering) passes() error {
 		queue = queue[1:]
 		waiting[r] = false
 		st := &l.ranks[r]
-		for st.next < len(l.p.Order[r]) {
-			slot := l.p.Order[r][st.next]
-			in, need := l.input(slot)
-			if need && in == program.None {
-				break
+		for st.next < len(l.order[r]) {
+			slot := l.order[r][st.next]
+			var arrived []program.OpID
+			if of, ok := l.vocab.input(l, slot); ok {
+				if of == nil {
+					break
+				}
+				arrived = of
+			} else if in, need := l.input(slot); need {
+				if in == program.None {
+					break
+				}
+				arrived = append(arrived, l.transfer(slot, r))
 			}
 			st.next++
 			left--
-			arrived := program.None
-			if need {
-				arrived = l.transfer(slot, r)
+			if l.vocab.holds(slot) {
+				l.vocab.pass(l, r, slot, arrived)
+			} else {
+				l.pass(r, slot, arrived...)
 			}
-			l.pass(r, slot, arrived)
-			if c, ok := l.consumer(slot); ok && !waiting[c] {
-				waiting[c] = true
-				queue = append(queue, c)
+			for _, c := range l.consumers(slot) {
+				if !waiting[c] {
+					waiting[c] = true
+					queue = append(queue, c)
+				}
 			}
 		}
 	}
@@ -190,8 +219,8 @@ func (l *lowering) passes() error {
 
 func (l *lowering) deadlock() error {
 	for r, st := range l.ranks {
-		if st.next < len(l.p.Order[r]) {
-			s := l.p.Order[r][st.next]
+		if st.next < len(l.order[r]) {
+			s := l.order[r][st.next]
 			return fmt.Errorf("schedule %s deadlocks: rank %d waits at %v of stage %d, microbatch %d, slice %d",
 				l.p.Schedule.Name(), r, s.Phase, s.Stage, s.Microbatch, s.Slice)
 		}
@@ -220,21 +249,24 @@ func (l *lowering) input(s pipeline.Slot) (op program.OpID, need bool) {
 	return l.bEnd[l.at(stage+1, s)], true
 }
 
-// consumer is the rank that waits for a slot's output.
-func (l *lowering) consumer(s pipeline.Slot) (rank int, ok bool) {
+// consumers are the ranks that wait for a slot's output.
+func (l *lowering) consumers(s pipeline.Slot) []int {
 	at := int(s.Stage)
 	switch s.Phase {
 	case pipeline.F:
 		at++
 	case pipeline.W:
-		return 0, false
+		return nil
 	default:
 		at--
 	}
-	if at < 0 || at >= len(l.p.Stages) {
-		return 0, false
+	switch {
+	case l.vocab != nil && (at >= len(l.p.Stages) || l.vocab.holds(s)):
+		return l.vocab.ranks
+	case at < 0 || at >= len(l.p.Stages):
+		return nil
 	}
-	return l.p.Schedule.Device(l.p.Shape, at), true
+	return []int{l.p.Schedule.Device(l.p.Shape, at)}
 }
 
 // transfer appends the send of a slot's input, if it comes from another rank,
@@ -282,9 +314,13 @@ func (l *lowering) sendWork(src, dst int) program.WorkID {
 // pass appends the ops of one slot on rank r. Parameters of the next segment
 // are gathered behind the current one (FSDP's prefetch of one unit; Megatron
 // dispatches the next bucket when one is waited for).
-func (l *lowering) pass(r int, s pipeline.Slot, arrived program.OpID) {
+func (l *lowering) pass(r int, s pipeline.Slot, arrived ...program.OpID) {
 	tag := Tag{s.Phase, s.Stage, s.Microbatch, s.Slice}
 	segs := l.segments(s)
+	if l.exchange != nil {
+		l.handed = l.exchange[r][l.ranks[r].layers]
+	}
+	l.ranks[r].layers++
 	st, lanes := &l.ranks[r], l.step.Lanes[r]
 	gather := func(i int, after program.OpID) program.OpID {
 		if i >= len(segs) || segs[i].gather == nil {
@@ -295,7 +331,7 @@ func (l *lowering) pass(r int, s pipeline.Slot, arrived program.OpID) {
 		}
 		return l.add(lanes.DP, l.bucketWork(segs[i].gather), tag, after)
 	}
-	deps := slices.Concat(st.frontier, []program.OpID{arrived})
+	deps := slices.Concat(st.frontier, arrived)
 	st.frontier = st.frontier[:0]
 	ready := gather(0, st.lastOp)
 	for i, seg := range segs {

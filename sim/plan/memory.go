@@ -105,7 +105,7 @@ func (p *Plan) Static(rank int) Ledger {
 		l.Optimizer = 0
 	}
 	if p.Slices() == 1 && p.Stages[len(p.Stages)-1].Head && p.Schedule.Device(p.Shape, len(p.Stages)-1) == rank {
-		l.Logits = p.logitsBytes()
+		l.Logits = p.LogitsBytes()
 	}
 	l.Workspace = p.workspaceBytes()
 	return l
@@ -126,11 +126,15 @@ func (p *Plan) largestUnit(rank int) float64 {
 	return float64(m)
 }
 
-// logitsBytes of one pass: Tokens x V/TP in bf16 and the fp32 copy that the loss keeps for
+// LogitsBytes of one pass: Tokens x V/TP (with vocabulary parallelism V/(TP x
+// PP)) in bf16 and the fp32 copy that the loss keeps for
 // its backward pass, or with fused cross entropy the bf16 logits alone, which
 // the gradient replaces (research: Megatron VocabParallelCrossEntropy).
-func (p *Plan) logitsBytes() float64 {
+func (p *Plan) LogitsBytes() float64 {
 	v := float64(p.Tokens) * float64(p.Vocab) / float64(p.Scenario.Parallel.TP)
+	if p.VocabParallel() {
+		v /= float64(p.Scenario.Parallel.PP)
+	}
 	if p.Scenario.Framework.FusedCrossEntropy {
 		return 2 * v
 	}
@@ -205,10 +209,10 @@ func (p *Plan) ActivationBytes(stage int) float64 {
 			sum += t * p.layerBytes(st.First+i, true)
 		}
 	}
-	if st.Head {
+	if st.Head && !p.VocabParallel() {
 		sum += 2 * t * input // input and output of the final norm
 		if p.Slices() > 1 {
-			sum += p.logitsBytes()
+			sum += p.LogitsBytes()
 		}
 	}
 	return sum

@@ -42,6 +42,23 @@ func (p *Plan) HeadExpertParams() int64 {
 	return expert * p.Model.MTP
 }
 
+// VocabParallel reports whether every pipeline rank holds a share of the
+// embedding and the output layer.
+func (p *Plan) VocabParallel() bool { return p.Scenario.Schedule.VocabParallel }
+
+// VocabShareParams is that share, with the final norm on every rank; zero
+// without vocabulary parallelism. Tied weights are one matrix.
+func (p *Plan) VocabShareParams() int64 {
+	if !p.VocabParallel() {
+		return 0
+	}
+	n := p.EmbeddingParams()
+	if !p.Model.Tied {
+		n += p.Vocab * p.Model.Hidden / p.Scenario.Parallel.TP
+	}
+	return n/p.Scenario.Parallel.PP + p.Model.FinalNormParams()
+}
+
 // OptimizerElements is the number of parameters that one rank updates.
 func (p *Plan) OptimizerElements(dense, expert int64) int64 {
 	if p.Scenario.Parallel.ZeRO == 0 {
@@ -84,13 +101,13 @@ func (p *Plan) RankParams(rank int) (dense, expert int64) {
 			d, e := p.LayerParams(st.First + i)
 			dense, expert = dense+d, expert+e
 		}
-		if st.Embedding {
+		if st.Embedding && !p.VocabParallel() {
 			dense += p.EmbeddingParams()
 		}
-		if st.Head {
+		if st.Head && !p.VocabParallel() {
 			dense += p.HeadParams()
 			expert += p.HeadExpertParams()
 		}
 	}
-	return dense, expert
+	return dense + p.VocabShareParams(), expert
 }
