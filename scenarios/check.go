@@ -93,6 +93,9 @@ func (r *resolver) checkSchedule() {
 	if sc.VocabParallel && sc.Name != "slimpipe" {
 		r.fail([]string{"schedule.vocab_parallel", "schedule.name"}, "the output layer is interleaved with SlimPipe's order only", "true", `false, or schedule.name = "slimpipe"`)
 	}
+	if sc.Offload > 0 && sc.Name != "slimpipe" {
+		r.fail([]string{"schedule.offload", "schedule.name"}, "offloading follows SlimPipe's order", fmt.Sprint(sc.Offload), `0, or schedule.name = "slimpipe"`)
+	}
 	if err != nil {
 		r.fail([]string{"schedule.name", "schedule.group_size", "schedule.slices", "parallel.vp", "parallel.pp", "training.microbatches", "training.global_batch"},
 			err.Error(), fmt.Sprintf("%s of pp %d, vp %d, %d microbatches", sc.Name, p.PP, p.VP, m), "")

@@ -66,6 +66,8 @@ var clusterKeys = []*field{
 		at: func(s *Scenario) any { return &s.Cluster.NVLinkGBps }},
 	{key: "cluster.override.nic_gbps", auto: true, unit: "1e9 B/s", min: 0.001, max: 1e6, how: "the node's", doc: "Network bandwidth of a GPU, in one direction (400 Gb/s is 50).",
 		at: func(s *Scenario) any { return &s.Cluster.NICGBps }},
+	{key: "cluster.override.host_gbps", auto: true, unit: "1e9 B/s", min: 0.001, max: 1e6, how: "the node's", doc: "Bandwidth between a GPU and the host's memory, each direction.",
+		at: func(s *Scenario) any { return &s.Cluster.HostGBps }},
 	{key: "cluster.override.hbm_gib", auto: true, unit: "GiB", min: 0.001, max: 1e6, how: "the GPU's", doc: "Device memory of a GPU.",
 		at: func(s *Scenario) any { return &s.Cluster.HBMGiB }},
 	{key: "cluster.override.hbm_gbps", auto: true, unit: "1e9 B/s", min: 0.001, max: 1e7, how: "the GPU's", doc: "Peak bandwidth of device memory.",

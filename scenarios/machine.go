@@ -42,6 +42,7 @@ func (r *resolver) machine() {
 	r.settle("cluster.override.gpus_per_node", int64(node.GPUsPerNode), from)
 	r.settle("cluster.override.nvlink_domain", int64(node.NVLinkDomain), from)
 	r.settle("cluster.override.nic_gbps", node.NICGBps, from)
+	r.settle("cluster.override.host_gbps", node.HostGBps, from)
 	if n, d := c.GPUsPerNode, c.NVLinkDomain; n%d != 0 && d%n != 0 {
 		r.fail([]string{"cluster.override.nvlink_domain", "cluster.override.gpus_per_node"}, "nodes and NVLink domains do not nest",
 			fmt.Sprintf("%d GPUs in a domain, %d in a node", d, n), "one a multiple of the other")

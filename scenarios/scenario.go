@@ -35,6 +35,7 @@ type Cluster struct {
 	NVLinkDomain int64
 	NVLinkGBps   float64 // per GPU and direction
 	NICGBps      float64 // per GPU and direction
+	HostGBps     float64 // to the host's memory, per GPU and direction
 	HBMGiB       float64
 	HBMGBps      float64
 	PowerW       float64
@@ -104,6 +105,9 @@ type Schedule struct {
 	ContextExchange bool
 	// VocabParallel: embedding and output layer are cut over the pipeline's ranks too.
 	VocabParallel bool
+	// Offload is the share of activations that waits for its backward pass in the
+	// host's memory.
+	Offload float64
 	// AccountEmbedding: embedding and loss count as a layer when layers are
 	// divided among stages (Megatron's account_for_*_in_pipeline_split).
 	AccountEmbedding bool

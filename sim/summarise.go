@@ -194,6 +194,9 @@ func (r *Run) charge(wait map[string]unit.Time, id program.OpID, gap unit.Time, 
 		d := max(min(gap, r.Timeline.End[b]-computed[from]), 0)
 		wait[k.String()+"_exposed"] += d
 		wait["bubble"] += gap - d
+	case program.Offload:
+		wait["offload_exposed"] += min(gap, r.prices.dur[p.Work[b]])
+		wait["bubble"] += gap - min(gap, r.prices.dur[p.Work[b]])
 	case program.Send:
 		d := min(gap, r.prices.dur[p.Work[b]])
 		wait["pipeline_send"] += d

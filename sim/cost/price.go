@@ -104,6 +104,8 @@ func (p *Profile) own(k Kernel) (Estimate, error) {
 		if p.Collective != nil {
 			return p.Collective.PriceP2P(k, p.hw)
 		}
+	case HostCopy:
+		return k.price()
 	case ExpertExchange:
 		if p.Exchange != nil {
 			return p.Exchange.Price(k, p.hw)
@@ -151,6 +153,8 @@ func RooflineOf(k Kernel, g *hw.GPU) (Estimate, error) {
 		if c.NICGBps > 0 {
 			seconds = float64(c.Bytes) / (c.NICGBps * 1e9)
 		}
+	case HostCopy:
+		seconds = float64(c.Bytes) / (c.GBps * 1e9)
 	case ExpertExchange:
 		n := float64(c.Group.Ranks)
 		seconds = c.Traffic() * (n - 1) / n / (g.NVLinkGBps * 1e9)

@@ -9,6 +9,7 @@ func init() {
 		GPUsPerNode:  8,
 		NVLinkDomain: 8,
 		NICGBps:      25,
+		HostGBps:     32, // PCIe 4.0 x16
 		Source:       "NVIDIA DGX A100 data sheet (320GB system): 8 ConnectX-6 HDR 200 Gb/s for compute",
 	})
 }

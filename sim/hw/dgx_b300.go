@@ -9,6 +9,7 @@ func init() {
 		GPUsPerNode:  8,
 		NVLinkDomain: 8,
 		NICGBps:      100,
+		HostGBps:     64, // PCIe 5.0 x16
 		Source:       "NVIDIA DGX B300 data sheet: 8 ConnectX-8 ports of 800 Gb/s for compute",
 	})
 }

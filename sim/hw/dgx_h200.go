@@ -9,6 +9,7 @@ func init() {
 		GPUsPerNode:  8,
 		NVLinkDomain: 8,
 		NICGBps:      50,
+		HostGBps:     64, // PCIe 5.0 x16
 		Source:       "NVIDIA DGX H200 data sheet: 8 ConnectX-7 ports of 400 Gb/s for compute",
 	})
 }

@@ -9,6 +9,7 @@ func init() {
 		GPUsPerNode:  4,
 		NVLinkDomain: 72,
 		NICGBps:      50,
+		HostGBps:     225, // NVLink-C2C, 900 GB/s both ways for two GPUs
 		Source:       "NVIDIA DGX GB200 data sheet: 18 trays of 4 GPUs and 4 ConnectX-7 of 400 Gb/s",
 	})
 }

@@ -9,6 +9,7 @@ func init() {
 		GPUsPerNode:  4,
 		NVLinkDomain: 72,
 		NICGBps:      100,
+		HostGBps:     225, // NVLink-C2C, 900 GB/s both ways for two GPUs
 		Source:       "NVIDIA DGX GB300 data sheet: 18 trays of 4 GPUs and 4 ConnectX-8 of 800 Gb/s",
 	})
 }

@@ -9,6 +9,7 @@ func init() {
 		GPUsPerNode:  8,
 		NVLinkDomain: 8,
 		NICGBps:      50,
+		HostGBps:     64, // PCIe 5.0 x16
 		Source: "pytorch/torchtitan benchmarks/llama3_h100_202412_torchtitan.md: 400 Gb/s RDMA a GPU; " +
 			"RoCE: Gangidi et al., RDMA over Ethernet for Distributed AI Training at Meta Scale, SIGCOMM 2024",
 	})

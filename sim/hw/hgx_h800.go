@@ -9,6 +9,7 @@ func init() {
 		GPUsPerNode:  8,
 		NVLinkDomain: 8,
 		NICGBps:      50,
+		HostGBps:     64, // PCIe 5.0 x16
 		Source:       "Insights into DeepSeek-V3, arXiv:2505.09343, section 5: 8 x 400G CX7",
 	})
 }

@@ -35,5 +35,6 @@ type Node struct {
 	GPUsPerNode  int
 	NVLinkDomain int     // GPUs that NVLink joins: 8 in a DGX, 72 in a GB200 NVL72
 	NICGBps      float64 // per GPU and direction, 1e9 B/s
+	HostGBps     float64 // to the host's memory, per GPU and direction, published rate of the link, 1e9 B/s
 	Source       string
 }

@@ -78,6 +78,7 @@ func TestEveryNodeIsPlausible(t *testing.T) {
 		require.Positive(t, n.GPUsPerNode, name)
 		require.Zero(t, n.NVLinkDomain%n.GPUsPerNode, name)
 		require.Positive(t, n.NICGBps, name)
+		require.Positive(t, n.HostGBps, name)
 	}
 }
 

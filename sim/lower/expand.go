@@ -24,6 +24,9 @@ func (s *Step) Expand() *Expanded {
 	inst := make([]int, len(s.Program.Lanes)) // instances of each folded lane
 	for _, l := range s.Lanes {
 		inst[l.Compute], inst[l.SendF], inst[l.SendB], inst[l.DP] = copies, copies, copies, tp
+		if l.In > 0 {
+			inst[l.Out], inst[l.In] = copies, copies
+		}
 	}
 	inst[s.World] = 1
 	ops, deps := 0, 0
@@ -47,7 +50,10 @@ func (s *Step) Expand() *Expanded {
 	for c := range copies {
 		at := program.LaneID(c)
 		for r, l := range s.Lanes {
-			e.Lanes[c*pp+r] = RankLanes{laneBase[l.Compute] + at, laneBase[l.SendF] + at, laneBase[l.SendB] + at, laneBase[l.DP] + at%program.LaneID(tp)}
+			e.Lanes[c*pp+r] = RankLanes{Compute: laneBase[l.Compute] + at, SendF: laneBase[l.SendF] + at, SendB: laneBase[l.SendB] + at, DP: laneBase[l.DP] + at%program.LaneID(tp)}
+			if l.In > 0 {
+				e.Lanes[c*pp+r].Out, e.Lanes[c*pp+r].In = laneBase[l.Out]+at, laneBase[l.In]+at
+			}
 		}
 	}
 	base := make([]program.OpID, n)

@@ -100,3 +100,25 @@ func attentionPairs(b *lower.Block) float64 {
 	}
 	return sum
 }
+
+// Offloading moves out what it brings back, once each, and memory returns to
+// where it was.
+func TestOffload(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		share := rapid.Float64Range(0.1, 1).Draw(t, "share")
+		s, _, _, _, _ := sliced(t, map[string]any{"schedule.offload": share})
+		copies := map[string]int64{}
+		var sum int64
+		for id, w := range s.Program.Work {
+			if s.Program.Works[w].Kind == program.Offload {
+				copies[s.Program.Lanes[s.Program.Lane[id]].Name]++
+			}
+		}
+		require.Positive(t, copies["copy out"])
+		require.Equal(t, copies["copy out"], copies["copy in"])
+		for _, e := range s.Program.Mem {
+			sum += e.Bytes
+		}
+		require.Zero(t, sum)
+	})
+}

@@ -47,6 +47,7 @@ type Tag struct {
 // RankLanes are the lanes of one rank.
 type RankLanes struct {
 	Compute, SendF, SendB, DP program.LaneID
+	Out, In                   program.LaneID // copies to the host's memory and back; valid where there are any
 }
 
 // lowering is the state of building a Step.
@@ -67,6 +68,8 @@ type lowering struct {
 	vocab      *vocabulary       // nil where the first and last stage hold it
 	exchange   [][]int32         // by rank and pass over layers, where there is one
 	handed     int32             // of the slot that is being lowered
+	moves      [][]bool          // by rank and slot: activations go to the host or come back; nil where none do
+	out        map[pipeline.Slot]program.OpID
 }
 
 // workKey identifies a piece of work: a segment of a pass, a transfer, a bucket.
@@ -87,6 +90,8 @@ type rankState struct {
 	layers   int            // passes over layers so far
 	grads    []program.OpID // last gradient collective of each chunk
 	lastOp   program.OpID
+	// beforeLast is the last op of the pass before the last.
+	beforeLast program.OpID
 }
 
 // NewStep lowers a plan.
@@ -112,7 +117,7 @@ func NewStep(p *plan.Plan) (*Step, error) {
 			DP:      l.prog.AddLane(int32(r), "data parallel"),
 		})
 		l.ranks[r].grads = filled(int(p.Scenario.Parallel.VP), program.None)
-		l.ranks[r].lastOp = program.None
+		l.ranks[r].lastOp, l.ranks[r].beforeLast = program.None, program.None
 	}
 	if p.Scenario.Schedule.ContextExchange {
 		var err error
@@ -127,6 +132,13 @@ func NewStep(p *plan.Plan) (*Step, error) {
 		}
 		l.vocab = l.newVocabulary()
 		l.order = l.vocab.interleave(p.Order)
+	}
+	if p.Scenario.Schedule.Offload > 0 {
+		l.moves = l.leaving()
+		for r := range l.ranks {
+			l.step.Lanes[r].Out = l.prog.AddLane(int32(r), "copy out")
+			l.step.Lanes[r].In = l.prog.AddLane(int32(r), "copy in")
+		}
 	}
 	if err := l.passes(); err != nil {
 		return nil, err
@@ -333,6 +345,11 @@ func (l *lowering) pass(r int, s pipeline.Slot, arrived ...program.OpID) {
 	}
 	deps := slices.Concat(st.frontier, arrived)
 	st.frontier = st.frontier[:0]
+	moves := l.offloads(r, st.next-1)
+	if moves && s.Phase != pipeline.F {
+		deps = append(deps, l.fetch(r, s))
+	}
+	st.beforeLast = st.lastOp
 	ready := gather(0, st.lastOp)
 	for i, seg := range segs {
 		next := gather(i+1, st.lastOp)
@@ -353,4 +370,7 @@ func (l *lowering) pass(r int, s pipeline.Slot, arrived ...program.OpID) {
 		l.bEnd[at] = st.lastOp
 	}
 	l.memoryAfter(st.lastOp, r, s)
+	if moves && s.Phase == pipeline.F {
+		l.sendOut(r, s, st.lastOp)
+	}
 }

@@ -229,6 +229,25 @@ func (p *Plan) kvBytes(layer int64) float64 {
 	return sum
 }
 
+// OffloadBytes is what a pass of a stage moves to the host until its backward
+// pass: the scenario's share of its activations but for keys and values, which
+// later slices read.
+func (p *Plan) OffloadBytes(stage int) float64 {
+	share := p.Scenario.Schedule.Offload
+	if share == 0 {
+		return 0
+	}
+	st := p.Stages[stage]
+	left := p.ActivationBytes(stage)
+	for i := range st.Layers {
+		left -= float64(p.Tokens) * p.kvBytes(st.First+i)
+	}
+	if st.Head && !p.VocabParallel() {
+		left -= p.LogitsBytes()
+	}
+	return share * max(left, 0)
+}
+
 // KVGradBytes are the gradients of the keys and values of one slice in a stage,
 // which the slices after it add to; zero where sequences are whole.
 func (p *Plan) KVGradBytes(stage int) float64 {

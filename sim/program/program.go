@@ -68,13 +68,14 @@ const (
 	CPComm
 	EPComm
 	Host
+	Offload // copies of activations to the host's memory and back
 	NumKinds
 )
 
 // String is the kind's name in reports and JSON.
 func (k Kind) String() string {
 	return [...]string{"other", "forward", "backward", "backward_input", "backward_weight", "recompute",
-		"pipeline_send", "grad_reduce", "param_gather", "optimizer", "tp_comm", "cp_comm", "ep_comm", "host"}[k]
+		"pipeline_send", "grad_reduce", "param_gather", "optimizer", "tp_comm", "cp_comm", "ep_comm", "host", "offload"}[k]
 }
 
 // MemEvent changes a rank's memory at the start or the end of an op.
