@@ -111,7 +111,6 @@ func overTokens(widths map[int64]int, usual int64, make func(tokens, width int64
 	return out
 }
 
-
 // most of the lists, so that a whole run takes minutes, not hours.
 const mostCases = 60
 
