@@ -3,7 +3,10 @@
 package bench
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 
 	"orrery/kernels/gpu"
 	"orrery/kernels/sample"
@@ -55,6 +58,20 @@ type Suite struct {
 	Missing func() error
 	// Cases lists all, most informative first.
 	Cases func() []Case
+}
+
+// Ordered sorts cases by weight, the highest first, and drops those that are
+// there twice.
+func Ordered(cases []Case) []Case {
+	slices.SortStableFunc(cases, func(a, b Case) int {
+		return cmp.Or(cmp.Compare(b.Weight, a.Weight), strings.Compare(a.ID(), b.ID()))
+	})
+	seen := map[string]bool{}
+	return slices.DeleteFunc(cases, func(c Case) bool {
+		twice := seen[c.ID()]
+		seen[c.ID()] = true
+		return twice
+	})
 }
 
 var suites []Suite

@@ -1,10 +1,8 @@
 package suite
 
 import (
-	"cmp"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"orrery/kernels/bench"
@@ -39,19 +37,6 @@ func (k kernel) at(op string, read, written int64, sizes string, weight float64,
 	return c
 }
 
-// ordered sorts cases by weight and drops those that are there twice.
-func ordered(cases []bench.Case) []bench.Case {
-	slices.SortStableFunc(cases, func(a, b bench.Case) int {
-		return cmp.Or(cmp.Compare(b.Weight, a.Weight), strings.Compare(a.ID(), b.ID()))
-	})
-	seen := map[string]bool{}
-	return slices.DeleteFunc(cases, func(c bench.Case) bool {
-		twice := seen[c.ID()]
-		seen[c.ID()] = true
-		return twice
-	})
-}
-
 // closeTo is 1 at a usual size and falls by half for every factor of four.
 func closeTo(size, usual int64) float64 {
 	return math.Exp2(-math.Abs(math.Log2(float64(size)/float64(usual))) / 2)
@@ -73,7 +58,7 @@ func memoryCases() []bench.Case {
 		out = append(out, kernel{"memory", "hbm_read"}.at("", times*bytes, 0, fmt.Sprintf("times=%d", times), closeTo(bytes, 16<<20),
 			hbmRead(1000, 3), hbmRead(bytes/16, times)))
 	}
-	return ordered(out)
+	return bench.Ordered(out)
 }
 
 // widths of the catalogue's models on a rank, TP 1 to 8, each with how many
@@ -115,7 +100,7 @@ func overTokens(widths map[int64]int, usual int64, make func(tokens, width int64
 const mostCases = 60
 
 func first(cases []bench.Case) []bench.Case {
-	cases = ordered(cases)
+	cases = bench.Ordered(cases)
 	return cases[:min(mostCases, len(cases))]
 }
 
@@ -169,7 +154,7 @@ func layerCases() []bench.Case {
 	out = append(out, first(overTokens(vocab, 16032, func(t, v int64, w float64) bench.Case {
 		return kernel{"layer", "cross_entropy"}.at("", 4*t*v, 2*t*v, fmt.Sprintf("rows=%d vocab=%d", t, v), 2*w, crossEntropy(3, 1032), crossEntropy(t, v))
 	}))...)
-	return ordered(out)
+	return bench.Ordered(out)
 }
 
 func moeCases() []bench.Case {
@@ -192,7 +177,7 @@ func moeCases() []bench.Case {
 				kernel{"moe", "unpermute"}.at("", 2*t*k*h, 2*t*h, sizes, w, unpermute(9, 3, 264), unpermute(t, k, h)))
 		}
 	}
-	return ordered(out)
+	return bench.Ordered(out)
 }
 
 func optimizerCases() []bench.Case {
@@ -206,5 +191,5 @@ func optimizerCases() []bench.Case {
 			kernel{"optimizer", "cast_fp8_block"}.at("cast_fp8", 2*n, n+4*n/128, sizes+" block=128", w, castFP8Block(1280), castFP8Block(n)))
 	}
 	out = append(out, kernel{"optimizer", "grad_norm_final"}.at("", 4096, 4, "n=1024", 0.01, gradNormFinal(100), gradNormFinal(1024)))
-	return ordered(out)
+	return bench.Ordered(out)
 }

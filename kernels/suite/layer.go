@@ -1,6 +1,8 @@
 package suite
 
 import (
+	"orrery/kernels/numbers"
+
 	"math"
 	"math/rand/v2"
 )
@@ -15,10 +17,10 @@ func rowThreads(cols8 int64) int64 { return max(32, min(1024, (cols8+31)/32*32))
 // rmsNorm: y = x w / sqrt(mean(x^2) + eps) (Zhang and Sennrich, arXiv:1910.07467).
 func rmsNorm(rows, cols int64) definition {
 	return func(b *builder) {
-		x, hx := b.in(rows*cols, normalBF16, 2)
-		w, hw := b.in(cols, normalBF16, 2)
-		y := b.out(2*rows*cols, nearBF16(func() []float64 { y, _ := rmsNormRef(bf16s(hx), bf16s(hw)); return y }))
-		r := b.out(4*rows, nearF32(func() []float64 { _, r := rmsNormRef(bf16s(hx), bf16s(hw)); return r }))
+		x, hx := b.in(rows*cols, numbers.NormalBF16, 2)
+		w, hw := b.in(cols, numbers.NormalBF16, 2)
+		y := b.out(2*rows*cols, nearBF16(func() []float64 { y, _ := rmsNormRef(numbers.BF16s(hx), numbers.BF16s(hw)); return y }))
+		r := b.out(4*rows, nearF32(func() []float64 { _, r := rmsNormRef(numbers.BF16s(hx), numbers.BF16s(hw)); return r }))
 		b.launch(rows, rowThreads(cols/8), y, r, x, w, int32(cols/8), float32(eps))
 	}
 }
@@ -43,17 +45,17 @@ func rmsNormRef(x, w []float64) (y, rstd []float64) {
 // dy x r, the derivatives of rmsNorm.
 func rmsNormBackward(rows, cols int64) definition {
 	return func(b *builder) {
-		x, hx := b.in(rows*cols, normalBF16, 2)
-		w, hw := b.in(cols, normalBF16, 2)
-		dy, hdy := b.in(rows*cols, normalBF16, 2)
+		x, hx := b.in(rows*cols, numbers.NormalBF16, 2)
+		w, hw := b.in(cols, numbers.NormalBF16, 2)
+		dy, hdy := b.in(rows*cols, numbers.NormalBF16, 2)
 		var rstd []float64
-		r, hr := b.in(rows, positiveF32, 4)
+		r, hr := b.in(rows, numbers.PositiveF32, 4)
 		if b.data {
-			rstd = f32s(hr)
+			rstd = numbers.F32s(hr)
 		}
 		dw := b.given(make([]byte, 4*cols))
 		ref := func() (dx, dw []float64) {
-			x, w, dy := bf16s(hx), bf16s(hw), bf16s(hdy)
+			x, w, dy := numbers.BF16s(hx), numbers.BF16s(hw), numbers.BF16s(hdy)
 			n := int(cols)
 			dx, dw = make([]float64, len(x)), make([]float64, n)
 			for row := range int(rows) {
@@ -70,8 +72,11 @@ func rmsNormBackward(rows, cols int64) definition {
 			}
 			return dx, dw
 		}
-		dx := b.out(2*rows*cols, func(got []byte) error { want, _ := ref(); return near(bf16s(got), want, relBF16, 0.02) })
-		b.also(dw, 4*cols, func(got []byte) error { _, want := ref(); return near(f32s(got), want, 1e-3, 1e-3*float64(rows)) })
+		dx := b.out(2*rows*cols, func(got []byte) error { want, _ := ref(); return numbers.Near(numbers.BF16s(got), want, relBF16, 0.02) })
+		b.also(dw, 4*cols, func(got []byte) error {
+			_, want := ref()
+			return numbers.Near(numbers.F32s(got), want, 1e-3, 1e-3*float64(rows))
+		})
 		b.shared = uint32(4 * cols)
 		b.launch(min(rows, int64(b.sms)*2), rowThreads(cols/8), dx, dw, dy, x, w, r, int32(rows), int32(cols/8))
 	}
@@ -81,10 +86,10 @@ func rmsNormBackward(rows, cols int64) definition {
 // arXiv:2104.09864), forward (way 1) or back (way -1).
 func rope(tokens, heads, dim int64, way float32) definition {
 	return func(b *builder) {
-		x, hx := b.in(tokens*heads*dim, normalBF16, 2)
-		trig, ht := b.in(tokens*dim, normalF32, 4) // any factors will do
+		x, hx := b.in(tokens*heads*dim, numbers.NormalBF16, 2)
+		trig, ht := b.in(tokens*dim, numbers.NormalF32, 4) // any factors will do
 		y := b.out(2*tokens*heads*dim, nearBF16(func() []float64 {
-			x, t := bf16s(hx), f32s(ht)
+			x, t := numbers.BF16s(hx), numbers.F32s(ht)
 			out := make([]float64, len(x))
 			half := int(dim / 2)
 			for at := range len(x) / int(dim) {
@@ -107,9 +112,9 @@ func silu(x float64) float64 { return x / (1 + math.Exp(-x)) }
 // swiGLU: y = silu(gate) up (Shazeer, arXiv:2002.05202).
 func swiGLU(rows, cols int64) definition {
 	return func(b *builder) {
-		gu, h := b.in(2*rows*cols, normalBF16, 2)
+		gu, h := b.in(2*rows*cols, numbers.NormalBF16, 2)
 		y := b.out(2*rows*cols, nearBF16(func() []float64 {
-			x := bf16s(h)
+			x := numbers.BF16s(h)
 			var out []float64
 			for r := range rows {
 				for c := range cols {
@@ -126,10 +131,10 @@ func swiGLU(rows, cols int64) definition {
 // dy silu(gate).
 func swiGLUBackward(rows, cols int64) definition {
 	return func(b *builder) {
-		gu, h := b.in(2*rows*cols, normalBF16, 2)
-		dy, hd := b.in(rows*cols, normalBF16, 2)
+		gu, h := b.in(2*rows*cols, numbers.NormalBF16, 2)
+		dy, hd := b.in(rows*cols, numbers.NormalBF16, 2)
 		dgu := b.out(4*rows*cols, nearBF16(func() []float64 {
-			x, d := bf16s(h), bf16s(hd)
+			x, d := numbers.BF16s(h), numbers.BF16s(hd)
 			out := make([]float64, len(x))
 			for r := range rows {
 				for c := range cols {
@@ -146,10 +151,10 @@ func swiGLUBackward(rows, cols int64) definition {
 
 func residualAdd(n int64) definition {
 	return func(b *builder) {
-		x, hx := b.in(n, normalBF16, 2)
-		y, hy := b.in(n, normalBF16, 2)
+		x, hx := b.in(n, numbers.NormalBF16, 2)
+		y, hy := b.in(n, numbers.NormalBF16, 2)
 		out := b.out(2*n, nearBF16(func() []float64 {
-			x, y := bf16s(hx), bf16s(hy)
+			x, y := numbers.BF16s(hx), numbers.BF16s(hy)
 			for i := range x {
 				x[i] += y[i]
 			}
@@ -166,7 +171,7 @@ func below(bound int64) func(*rand.Rand, []byte) {
 		for i := range ids {
 			ids[i] = int32(r.Int64N(bound))
 		}
-		copy(out, bytesOf(ids))
+		copy(out, numbers.BytesOf(ids))
 	}
 }
 
@@ -175,10 +180,10 @@ func below(bound int64) func(*rand.Rand, []byte) {
 func crossEntropy(rows, vocab int64) definition {
 	const scale = 0.5
 	return func(b *builder) {
-		logits, hx := b.in(rows*vocab, normalBF16, 2)
+		logits, hx := b.in(rows*vocab, numbers.NormalBF16, 2)
 		target, ht := b.in(rows, below(vocab), 4)
 		ref := func() (loss, grad []float64) {
-			x, t := bf16s(hx), int32s(ht)
+			x, t := numbers.BF16s(hx), numbers.Int32s(ht)
 			for r := range int(rows) {
 				row := x[r*int(vocab) : (r+1)*int(vocab)]
 				sum := 0.0
@@ -204,9 +209,9 @@ func crossEntropy(rows, vocab int64) definition {
 
 func embedding(rows, cols, vocab int64) definition {
 	return func(b *builder) {
-		table, ht := b.in(vocab*cols, normalBF16, 2)
+		table, ht := b.in(vocab*cols, numbers.NormalBF16, 2)
 		ids, hi := b.in(rows, below(vocab), 4)
-		y := b.out(2*rows*cols, nearBF16(func() []float64 { return gather(bf16s(ht), int32s(hi), int(cols)) }))
+		y := b.out(2*rows*cols, nearBF16(func() []float64 { return gather(numbers.BF16s(ht), numbers.Int32s(hi), int(cols)) }))
 		b.launch(rows, rowThreads(cols/8), y, table, ids, int32(cols/8))
 	}
 }
@@ -222,12 +227,12 @@ func gather(table []float64, ids []int32, cols int) []float64 {
 func embeddingGrad(rows, cols, vocab int64) definition {
 	return func(b *builder) {
 		table := b.given(make([]byte, 4*vocab*cols))
-		dy, hd := b.in(rows*cols, normalBF16, 2)
+		dy, hd := b.in(rows*cols, numbers.NormalBF16, 2)
 		ids, hi := b.in(rows, below(vocab), 4)
 		b.also(table, 4*vocab*cols, nearF32(func() []float64 {
 			out := make([]float64, vocab*cols)
-			d := bf16s(hd)
-			for r, id := range int32s(hi) {
+			d := numbers.BF16s(hd)
+			for r, id := range numbers.Int32s(hi) {
 				for c := range int(cols) {
 					out[int(id)*int(cols)+c] += d[r*int(cols)+c]
 				}

@@ -1,6 +1,8 @@
 package suite
 
 import (
+	"orrery/kernels/numbers"
+
 	"bytes"
 	"encoding/binary"
 	"errors"
@@ -27,7 +29,7 @@ func same(want func() []byte) func([]byte) error {
 
 func hbmCopy(n int64) definition { // elements of 16 bytes
 	return func(b *builder) {
-		src, h := b.in(n, randomBits, 16)
+		src, h := b.in(n, numbers.RandomBits, 16)
 		dst := b.out(16*n, same(func() []byte { return h }))
 		b.launch(b.waves(n, 512), 512, dst, src, n)
 	}
@@ -36,7 +38,7 @@ func hbmCopy(n int64) definition { // elements of 16 bytes
 // hbmRead folds each thread's words: x = 31 x + (a ^ b ^ c ^ d).
 func hbmRead(n int64, times int32) definition {
 	return func(b *builder) {
-		src, h := b.in(n, randomBits, 16)
+		src, h := b.in(n, numbers.RandomBits, 16)
 		blocks := b.waves(n, 512)
 		out := b.out(4*blocks*512, same(func() []byte {
 			w := make([]uint32, len(h)/4)
@@ -77,10 +79,10 @@ func hbmWrite(n int64) definition {
 
 func hbmTriad(n int64) definition {
 	return func(b *builder) {
-		x, hx := b.in(4*n, normalF32, 4)
-		y, hy := b.in(4*n, normalF32, 4)
+		x, hx := b.in(4*n, numbers.NormalF32, 4)
+		y, hy := b.in(4*n, numbers.NormalF32, 4)
 		out := b.out(16*n, nearF32(func() []float64 {
-			x, y := f32s(hx), f32s(hy)
+			x, y := numbers.F32s(hx), numbers.F32s(hy)
 			for i := range x {
 				x[i] += 3 * y[i]
 			}
@@ -93,7 +95,7 @@ func hbmTriad(n int64) definition {
 // tileStream copies tiles of size16 elements of 16 bytes with so many blocks.
 func tileStream(tiles, size16, blocks int64) definition {
 	return func(b *builder) {
-		src, h := b.in(tiles*size16, randomBits, 16)
+		src, h := b.in(tiles*size16, numbers.RandomBits, 16)
 		dst := b.out(16*tiles*size16, same(func() []byte { return h }))
 		b.launch(blocks, 1024, dst, src, int32(tiles), int32(size16))
 	}

@@ -1,6 +1,8 @@
 package suite
 
 import (
+	"orrery/kernels/numbers"
+
 	"cmp"
 	"fmt"
 	"math"
@@ -13,9 +15,9 @@ import (
 // router: softmax over experts, the k most probable and their probabilities.
 func router(tokens, experts, k int64) definition {
 	return func(b *builder) {
-		logits, h := b.in(tokens*experts, normalF32, 4)
+		logits, h := b.in(tokens*experts, numbers.NormalF32, 4)
 		ref := func() (prob []float64, expert []int32) {
-			x := f32s(h)
+			x := numbers.F32s(h)
 			for t := range int(tokens) {
 				row := x[t*int(experts) : (t+1)*int(experts)]
 				sum := 0.0
@@ -34,7 +36,7 @@ func router(tokens, experts, k int64) definition {
 		prob := b.out(4*tokens*k, nearF32(func() []float64 { p, _ := ref(); return p }))
 		expert := b.out(4*tokens*k, func(got []byte) error {
 			_, want := ref()
-			for i, e := range int32s(got) {
+			for i, e := range numbers.Int32s(got) {
 				if e != want[i] {
 					return fmt.Errorf("element %d is expert %d, want %d", i, e, want[i])
 				}
@@ -53,26 +55,26 @@ func shuffled(tokens, k int64) func(*rand.Rand, []byte) {
 			rows[i] = int32(int64(i) / k % tokens)
 		}
 		r.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
-		copy(out, bytesOf(rows))
+		copy(out, numbers.BytesOf(rows))
 	}
 }
 
 func permute(tokens, k, cols int64) definition {
 	return func(b *builder) {
-		x, hx := b.in(tokens*cols, normalBF16, 2)
+		x, hx := b.in(tokens*cols, numbers.NormalBF16, 2)
 		from, hf := b.in(tokens*k, shuffled(tokens, k), 4)
-		y := b.out(2*tokens*k*cols, nearBF16(func() []float64 { return gather(bf16s(hx), int32s(hf), int(cols)) }))
+		y := b.out(2*tokens*k*cols, nearBF16(func() []float64 { return gather(numbers.BF16s(hx), numbers.Int32s(hf), int(cols)) }))
 		b.launch(tokens*k, rowThreads(cols/8), y, x, from, int32(cols/8))
 	}
 }
 
 func unpermute(tokens, k, cols int64) definition {
 	return func(b *builder) {
-		x, hx := b.in(tokens*k*cols, normalBF16, 2)
+		x, hx := b.in(tokens*k*cols, numbers.NormalBF16, 2)
 		row, hr := b.in(tokens*k, shuffled(tokens*k, 1), 4)
-		prob, hp := b.in(tokens*k, positiveF32, 4)
+		prob, hp := b.in(tokens*k, numbers.PositiveF32, 4)
 		y := b.out(2*tokens*cols, nearBF16(func() []float64 {
-			x, rows, p := bf16s(hx), int32s(hr), f32s(hp)
+			x, rows, p := numbers.BF16s(hx), numbers.Int32s(hr), numbers.F32s(hp)
 			out := make([]float64, tokens*cols)
 			for t := range int(tokens) {
 				for j := range int(k) {

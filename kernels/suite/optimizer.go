@@ -1,6 +1,8 @@
 package suite
 
 import (
+	"orrery/kernels/numbers"
+
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -10,17 +12,17 @@ import (
 
 func gradNorm(n int64) definition {
 	return func(b *builder) {
-		g, h := b.in(n, normalF32, 4)
+		g, h := b.in(n, numbers.NormalF32, 4)
 		blocks := b.waves(n/4, 256)
 		part := b.out(4*blocks, func(got []byte) error {
 			sum, want := 0.0, 0.0
-			for _, x := range f32s(got) {
+			for _, x := range numbers.F32s(got) {
 				sum += x
 			}
-			for _, x := range f32s(h) {
+			for _, x := range numbers.F32s(h) {
 				want += x * x
 			}
-			return near([]float64{sum}, []float64{want}, 1e-4, 0)
+			return numbers.Near([]float64{sum}, []float64{want}, 1e-4, 0)
 		})
 		b.launch(blocks, 256, part, g, n/4)
 	}
@@ -28,13 +30,13 @@ func gradNorm(n int64) definition {
 
 func gradNormFinal(n int64) definition {
 	return func(b *builder) {
-		part, h := b.in(n, positiveF32, 4)
+		part, h := b.in(n, numbers.PositiveF32, 4)
 		norm := b.out(4, func(got []byte) error {
 			want := 0.0
-			for _, x := range f32s(h) {
+			for _, x := range numbers.F32s(h) {
 				want += x
 			}
-			return near(f32s(got), []float64{math.Sqrt(want)}, 1e-4, 0)
+			return numbers.Near(numbers.F32s(got), []float64{math.Sqrt(want)}, 1e-4, 0)
 		})
 		b.launch(1, 256, norm, part, int32(n))
 	}
@@ -53,13 +55,13 @@ const chunkElements = 65536
 // weight decay, arXiv:1711.05101): bf16 parameters, the rest fp32.
 func adam(n int64) definition {
 	return func(b *builder) {
-		grad, hg := b.in(n, normalF32, 4)
-		master, hp := b.in(n, normalF32, 4)
-		m, hm := b.in(n, normalF32, 4)
-		v, hv := b.in(n, positiveF32, 4)
+		grad, hg := b.in(n, numbers.NormalF32, 4)
+		master, hp := b.in(n, numbers.NormalF32, 4)
+		m, hm := b.in(n, numbers.NormalF32, 4)
+		v, hv := b.in(n, numbers.PositiveF32, 4)
 		ref := func() (p, m, v []float64) {
-			g := f32s(hg)
-			p, m, v = f32s(hp), f32s(hm), f32s(hv)
+			g := numbers.F32s(hg)
+			p, m, v = numbers.F32s(hp), numbers.F32s(hm), numbers.F32s(hv)
 			for i := range g {
 				m[i] = adamBeta1*m[i] + (1-adamBeta1)*g[i]
 				v[i] = adamBeta2*v[i] + (1-adamBeta2)*g[i]*g[i]
@@ -83,24 +85,24 @@ func adam(n int64) definition {
 	}
 }
 
-// nearE4M3 allows half a step of fp8: 2^-4 of the value, or 2^-10 near zero, and
+// nearE4M3 allows half a step of fp8: 2^-4 of the value, or 2^-10 numbers.Near zero, and
 // what a rounding of the scaled value on the edge moves.
 func nearE4M3(want func() []float64) func([]byte) error {
 	return func(got []byte) error {
 		x := make([]float64, len(got))
 		for i, b := range got {
-			x[i] = fromE4M3(b)
+			x[i] = numbers.FromE4M3(b)
 		}
-		return near(x, want(), 1.0/16+1e-3, 1.0/1024)
+		return numbers.Near(x, want(), 1.0/16+1e-3, 1.0/1024)
 	}
 }
 
 func castFP8(n int64) definition {
 	return func(b *builder) {
-		x, hx := b.in(n, normalBF16, 2)
-		scale, hs := b.in(1, positiveF32, 4)
+		x, hx := b.in(n, numbers.NormalBF16, 2)
+		scale, hs := b.in(1, numbers.PositiveF32, 4)
 		y := b.out(n, nearE4M3(func() []float64 {
-			x, s := bf16s(hx), f32s(hs)[0]
+			x, s := numbers.BF16s(hx), numbers.F32s(hs)[0]
 			for i := range x {
 				x[i] = max(min(x[i]*s, 448), -448)
 			}
@@ -114,9 +116,9 @@ func castFP8(n int64) definition {
 // arXiv:2412.19437, section 3.3.2).
 func castFP8Block(n int64) definition {
 	return func(b *builder) {
-		x, hx := b.in(n, normalBF16, 2)
+		x, hx := b.in(n, numbers.NormalBF16, 2)
 		ref := func() (y, back []float64) {
-			y = bf16s(hx)
+			y = numbers.BF16s(hx)
 			for at := 0; at < len(y); at += 128 {
 				top := 0.0
 				for _, v := range y[at : at+128] {
