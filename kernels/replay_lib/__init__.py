@@ -1,0 +1,1 @@
+"""Replays one pipeline stage of `sim export replay` on one GPU."""
