@@ -50,6 +50,8 @@ var mayDependOn = []struct {
 		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower"}},
 	{"sim/report", []string{"sim", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
 		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower", "sim/verify"}},
+	{"sim/replay", []string{"sim", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
+		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower"}},
 	{"cmd/", []string{"sim", "sim/", "models", "schedules/", "scenarios", "calibrate", "kernels/"}},
 }
 

@@ -17,6 +17,7 @@ type Sample struct {
 	Table  string  // file name
 	Line   int     // 1-based line in Table
 	Apart  string  // why no fit takes it and errors count it by itself, as FAMILY_APART; else empty
+	Own    bool    // of a file of samples: measured by this project's commands
 }
 
 // Rejected counts the rows of a table that were not used, by reason.

@@ -2,6 +2,7 @@ package calibrate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,11 @@ type FitOptions struct {
 	Families []cost.Family // fit only these; empty is all that the tables hold
 	Date     string        // of the fit, for the provenance: YYYY-MM-DD
 	Path     string        // of the profile file; "" is ProfilePath(name)
+	// Also are further folders: public tables beside samples check the fit to those.
+	Also []string
+	// AllowSynthetic lets samples of a fake GPU make a profile, for tests. Path must
+	// then lie elsewhere than the embedded profiles.
+	AllowSynthetic bool
 }
 
 // Report tells what a fit did.
@@ -31,8 +37,13 @@ type Report struct {
 	HeldOut []FamilyError `json:"held_out"`
 	// Skipped are families of the tables that were not fitted, with the reason.
 	Skipped map[cost.Family]string `json:"skipped,omitempty"`
-	Tables  []TableUse             `json:"tables"`
-	Unread  []string               `json:"unread,omitempty"`
+	// CrossCheck are the errors of the profile written on rows of public tables that
+	// it was not fitted to, since samples of the same kernels were there.
+	CrossCheck []FamilyError `json:"cross_check,omitempty"`
+	// Synthetic tells that the profile is fitted to numbers of a fake GPU.
+	Synthetic bool       `json:"synthetic,omitempty"`
+	Tables    []TableUse `json:"tables"`
+	Unread    []string   `json:"unread,omitempty"`
 }
 
 // ProfilePath is where the profile of that name lies, from the project's root.
@@ -51,16 +62,20 @@ func Fit(ctx context.Context, dir, name string, opt FitOptions) (*cost.Profile, 
 	if rep.Path == "" {
 		rep.Path = ProfilePath(g.Name)
 	}
-	t, err := readTables(ctx, dir, g)
+	t, err := readFolders(ctx, append([]string{dir}, opt.Also...), g)
 	if err != nil {
 		return nil, rep, err
 	}
 	rep.Tables, rep.Unread = t.Used, t.Unread
+	if rep.Synthetic, err = syntheticAllowed(t.Used, opt); err != nil {
+		return nil, rep, err
+	}
 	before, err := existing(rep.Path, g)
 	if err != nil {
 		return nil, rep, err
 	}
-	chosen, err := choose(t.Samples, opt.Families, rep.Skipped)
+	preferred, aside := preferOwn(t.Samples, rep.Skipped)
+	chosen, err := choose(preferred, opt.Families, rep.Skipped)
 	if err != nil {
 		return nil, rep, fmt.Errorf("%s: %w", dir, err)
 	}
@@ -77,6 +92,9 @@ func Fit(ctx context.Context, dir, name string, opt FitOptions) (*cost.Profile, 
 		return nil, rep, err
 	}
 	p.Provenance = provenance(before.Provenance, chosen, t.Used, opt.Date)
+	if rep.CrossCheck, err = judgeSamples(ctx, p, aside); err != nil {
+		return nil, rep, err
+	}
 	rep.Bytes, err = writeProfile(rep.Path, p)
 	return p, rep, err
 }
@@ -162,20 +180,24 @@ func fitProfile(ctx context.Context, before *cost.Profile, samples []Sample) (*c
 }
 
 // provenance keeps the entries of families that were not fitted, and adds those
-// that were: one entry for each family, table and reader.
+// that were: one entry for each family, table and reader. Samples may replace the
+// fits of some formats or ops of a family only: the tables behind the others stay.
 func provenance(before []cost.Provenance, chosen []Sample, used []TableUse, date string) []cost.Provenance {
 	families := byFamily(chosen)
 	var out []cost.Provenance
 	for _, p := range before {
-		if len(families[p.Family]) == 0 {
+		partly := !slices.ContainsFunc(families[p.Family], func(s Sample) bool { return !s.Own })
+		again := slices.ContainsFunc(used, func(u TableUse) bool { return u.Table == p.Table })
+		if len(families[p.Family]) == 0 || partly && !again {
 			out = append(out, p)
 		}
 	}
 	for _, u := range used {
 		for fr, rows := range u.bySource {
-			if len(families[fr.family]) > 0 {
-				out = append(out, cost.Provenance{Family: fr.family, Table: u.Table, Source: fr.reader, Rows: rows,
-					SHA256: u.SHA256, FitDate: date, Noise: noiseOf(families[fr.family], u.Table)})
+			taken := slices.ContainsFunc(families[fr.family], func(s Sample) bool { return s.Table == u.Table })
+			if taken {
+				out = append(out, cost.Provenance{Family: fr.family, Table: u.Table, Source: fr.reader, Rows: rows, SHA256: u.SHA256, FitDate: date,
+					Noise: cmp.Or(u.note, noiseOf(families[fr.family], u.Table)), Synthetic: u.Synthetic})
 			}
 		}
 	}

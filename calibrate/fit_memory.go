@@ -14,7 +14,7 @@ func init() {
 // fewestMemoryRows that make a fit of an op.
 const fewestMemoryRows = 20
 
-// fitMemory fits every op that has enough rows.
+// fitMemory fits every op that has enough rows; the others keep the fits that they had.
 func fitMemory(samples []Sample, g *hw.GPU, p *cost.Profile) error {
 	byOp := map[string][]Sample{}
 	for _, s := range samples {
@@ -24,7 +24,9 @@ func fitMemory(samples []Sample, g *hw.GPU, p *cost.Profile) error {
 		}
 		byOp[k.Op] = append(byOp[k.Op], s)
 	}
-	p.Memory = &cost.MemoryModel{Ops: map[string]*cost.MemoryOp{}}
+	if p.Memory == nil {
+		p.Memory = &cost.MemoryModel{Ops: map[string]*cost.MemoryOp{}}
+	}
 	for _, op := range sortedKeys(byOp) {
 		if len(byOp[op]) < fewestMemoryRows {
 			continue

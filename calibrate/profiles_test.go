@@ -149,7 +149,7 @@ func TestMissingPrices(t *testing.T) {
 	var missing *cost.MissingError
 	_, err := profile(t, "h100").Price(cost.GEMM{M: 8192, N: 8192, K: 8192, DType: unit.NVFP4})
 	require.ErrorAs(t, err, &missing)
-	assert.Contains(t, err.Error(), "sim calibrate measure --family gemm")
+	assert.Contains(t, err.Error(), "sim calibrate run --only gemm/")
 	for _, k := range []cost.Kernel{
 		nil, cost.GEMM{M: 0, N: 1, K: 1, DType: unit.BF16}, cost.GEMM{M: 1, N: 1, K: 1, DType: "int3"},
 		cost.GEMM{M: 1, N: 1, K: 1, DType: unit.BF16, Layout: "TT"}, cost.GEMM{M: 1, N: 1, K: 1, DType: unit.BF16, Batch: -1},

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"orrery/kernels/sample"
 	"orrery/sim/cost"
 	"orrery/sim/hw"
 )
@@ -23,7 +24,10 @@ type TableUse struct {
 	Rejected Rejected `json:"rejected,omitempty"`
 	Readers  []string `json:"-"`
 	SHA256   string   `json:"sha256"`
+	// Synthetic tells that a fake GPU made the numbers.
+	Synthetic bool `json:"synthetic,omitempty"`
 
+	note     string // of samples: GPU, driver, date and how sure; else empty
 	bySource map[familyReader]int
 }
 
@@ -67,6 +71,21 @@ func readTables(ctx context.Context, dir string, g *hw.GPU) (*tables, error) {
 	return t, nil
 }
 
+// readFolders reads the tables of several folders as one.
+func readFolders(ctx context.Context, dirs []string, g *hw.GPU) (*tables, error) {
+	all := &tables{}
+	for _, dir := range dirs {
+		t, err := readTables(ctx, dir, g)
+		if err != nil {
+			return nil, err
+		}
+		all.Samples = append(all.Samples, t.Samples...)
+		all.Used = append(all.Used, t.Used...)
+		all.Unread = append(all.Unread, t.Unread...)
+	}
+	return all, nil
+}
+
 func (t *tables) read(dir, file string, g *hw.GPU) error {
 	rel, err := filepath.Rel(dir, file)
 	if err != nil {
@@ -74,6 +93,13 @@ func (t *tables) read(dir, file string, g *hw.GPU) error {
 	}
 	rel = filepath.ToSlash(rel)
 	use := TableUse{Table: rel, Rejected: Rejected{}, bySource: map[familyReader]int{}}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if sample.Is(data) {
+		return t.readSamples(&use, data, g)
+	}
 	for _, r := range readers {
 		// a folder that is itself a part (…/simumax) still matches by its name
 		if !r.match(rel) && !r.match(filepath.Base(dir)+"/"+rel) {
@@ -100,18 +126,19 @@ func (t *tables) read(dir, file string, g *hw.GPU) error {
 		t.Unread = append(t.Unread, rel)
 		return nil
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	sum := sha256.Sum256(data)
-	use.SHA256 = hex.EncodeToString(sum[:])
-	t.Used = append(t.Used, use)
+	t.use(&use, data)
 	return nil
 }
 
+// use notes a table that was read.
+func (t *tables) use(use *TableUse, data []byte) {
+	sum := sha256.Sum256(data)
+	use.SHA256 = hex.EncodeToString(sum[:])
+	t.Used = append(t.Used, *use)
+}
+
 func readerNames() []string {
-	var names []string
+	names := []string{samplesReader}
 	for _, r := range readers {
 		names = append(names, r.name)
 	}

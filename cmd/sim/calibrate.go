@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -17,17 +16,22 @@ import (
 
 // calibrateCmd is `sim calibrate`: measure → fit → profile → check.
 type calibrateCmd struct {
-	Fit      calibrateFitCmd      `cmd:"" help:"Fit a profile to tables of measured kernels."`
+	Run      calibrateRunCmd      `cmd:"" help:"Measure kernels on this machine's GPU."`
+	Fit      calibrateFitCmd      `cmd:"" help:"Fit a profile to samples, or to tables of measured kernels."`
 	Evaluate calibrateEvaluateCmd `cmd:"" help:"Price every row of tables and print the error by family."`
-	Status   calibrateStatusCmd   `cmd:"" help:"Which families each profile has fitted, derives, or cannot price."`
+	Status   calibrateStatusCmd   `cmd:"" help:"What was measured, what is missing, and what each profile is fitted from."`
+	Show     calibrateShowCmd     `cmd:"" help:"Measured points, fit and residuals, as tables or a plot."`
+	Check    calibrateCheckCmd    `cmd:"" help:"Compare two files of samples and fail on a slowdown."`
+	Import   calibrateImportCmd   `cmd:"" help:"Turn a PyTorch profiler trace, or a folder of public tables, into samples."`
 }
 
 type calibrateFitCmd struct {
-	From     string   `required:"" placeholder:"DIR" help:"Folder of tables of one GPU, searched with its subfolders."`
+	From     []string `required:"" sep:"none" placeholder:"DIR" help:"Folder of samples or tables of one GPU, searched with its subfolders; may be repeated: tables beside samples check the fit to those."`
 	Profile  string   `default:"h100" help:"GPU whose profile to fit."`
 	Families []string `name:"family" placeholder:"FAMILY" help:"Fit only this family; may be repeated."`
 	Out      string   `placeholder:"FILE" help:"Profile file to write; default calibrate/profiles/NAME.json."`
 	Date     string   `placeholder:"YYYY-MM-DD" help:"Date to note in the provenance; default today."`
+	Allow    bool     `name:"allow-synthetic" help:"Fit numbers of a fake GPU too; the profile says so and must go to --out."`
 	JSON     bool     `name:"json" help:"Print one JSON document and nothing else."`
 }
 
@@ -37,11 +41,11 @@ func (c *calibrateFitCmd) Run(ctx context.Context, std *streams) error {
 	} else if _, err := time.Parse(time.DateOnly, c.Date); err != nil {
 		return badInput(fmt.Errorf("--date: %w", err))
 	}
-	opt := calibrate.FitOptions{Date: c.Date, Path: c.Out}
+	opt := calibrate.FitOptions{Date: c.Date, Path: c.Out, Also: c.From[1:], AllowSynthetic: c.Allow}
 	for _, f := range c.Families {
 		opt.Families = append(opt.Families, cost.Family(f))
 	}
-	_, rep, err := calibrate.Fit(ctx, c.From, c.Profile, opt)
+	_, rep, err := calibrate.Fit(ctx, c.From[0], c.Profile, opt)
 	if err != nil {
 		return badInput(err)
 	}
@@ -52,8 +56,17 @@ func (c *calibrateFitCmd) Run(ctx context.Context, std *streams) error {
 	if err := printErrors(std, rep.HeldOut); err != nil {
 		return err
 	}
+	if len(rep.CrossCheck) > 0 {
+		fmt.Fprintln(std.out, "cross-check, on rows of public tables that this fit leaves aside:")
+		if err := printErrors(std, rep.CrossCheck); err != nil {
+			return err
+		}
+	}
 	if err := printTables(std, rep.Tables, rep.Unread); err != nil {
 		return err
+	}
+	if rep.Synthetic {
+		fmt.Fprintln(std.out, "synthetic: a fake GPU made these numbers; the profile is for tests")
 	}
 	for _, f := range slices.Sorted(maps.Keys(rep.Skipped)) {
 		fmt.Fprintf(std.out, "skipped %s: %s\n", f, rep.Skipped[f])
@@ -132,65 +145,4 @@ func printTables(std *streams, used []calibrate.TableUse, unread []string) error
 		fmt.Fprintf(std.out, "no reader knows %s\n", file)
 	}
 	return nil
-}
-
-type calibrateStatusCmd struct {
-	JSON bool `name:"json" help:"Print one JSON document and nothing else."`
-}
-
-func (c *calibrateStatusCmd) Run(std *streams) error {
-	all, err := calibrate.Status()
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		return writeJSON(std.out, all)
-	}
-	var rows []table.Row
-	for _, p := range all {
-		var fitted, missing []string
-		derived := map[string][]string{}
-		for _, f := range p.Families {
-			switch f.From {
-			case p.Profile:
-				fitted = append(fitted, string(f.Family))
-			case "":
-				missing = append(missing, string(f.Family))
-			default:
-				derived[f.From] = append(derived[f.From], string(f.Family))
-			}
-		}
-		if len(fitted) > 0 {
-			rows = append(rows, table.Row{p.Profile, "fitted", wrap(fitted)})
-		}
-		for _, from := range slices.Sorted(maps.Keys(derived)) {
-			rows = append(rows, table.Row{p.Profile, "derived from " + from, wrap(derived[from])})
-		}
-		if len(missing) > 0 {
-			rows = append(rows, table.Row{p.Profile, "not measured", wrap(missing)})
-		}
-	}
-	return report.Table(std.out, table.Row{"profile", "how", "families"}, rows)
-}
-
-// wrap joins names by commas, in lines that fit a table of 80 columns.
-func wrap(names []string) string {
-	const width = 42
-	var b strings.Builder
-	line := 0
-	for i, n := range names {
-		if i > 0 {
-			b.WriteString(",")
-			if line += len(n) + 2; line > width {
-				b.WriteString("\n")
-				line = len(n)
-			} else {
-				b.WriteString(" ")
-			}
-		} else {
-			line = len(n)
-		}
-		b.WriteString(n)
-	}
-	return b.String()
 }

@@ -47,8 +47,10 @@ type cli struct {
 	Check     checkCmd     `cmd:"" help:"Validate a scenario and print it with the origin of every value."`
 	Show      showCmd      `cmd:"" help:"Show one model."`
 	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, profiles, scenarios."`
+	Schedule  scheduleCmd  `cmd:"" help:"Order and time one pipeline schedule."`
 	Verify    verifyCmd    `cmd:"" help:"Hold predictions against published runs."`
 	Price     priceCmd     `cmd:"" help:"Price one kernel."`
+	Export    exportCmd    `cmd:"" help:"Write what other programs run."`
 	Calibrate calibrateCmd `cmd:"" help:"Fit price profiles to measured kernels, and check them."`
 }
 

@@ -36,7 +36,7 @@ type priceReport struct {
 }
 
 func (c *priceCmd) Run(std *streams) error {
-	k, err := parseKernel(c.Kernel, c.Sizes)
+	k, err := calibrate.ParseKernel(c.Kernel, c.Sizes)
 	if err != nil {
 		return badInput(err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -17,10 +18,20 @@ type verifyCmd struct {
 	Filter []string `placeholder:"column=value" help:"Only rows whose column has this value; may be repeated." sep:"none"`
 	JSON   bool     `name:"json" help:"Print one JSON document and nothing else."`
 
+	Replay   string  `placeholder:"RESULT.json" help:"Hold a replay of one stage (kernels/replay.py) against its export instead."`
+	Export   string  `placeholder:"FILE.json" help:"The export that was replayed; without it, the case of that name."`
+	MaxError float64 `placeholder:"X" help:"With --replay: fail where a pass, the step or the peak is off by more than this share."`
+
 	Explain bool `help:"Print the whole report of each row's run instead, to see why it is off."`
 }
 
 func (c *verifyCmd) Run(ctx context.Context, std *streams) error {
+	if c.Replay != "" {
+		return c.replay(ctx, std)
+	}
+	if c.Export != "" || c.MaxError != 0 {
+		return badInput(errors.New("--export and --max-error belong to --replay"))
+	}
 	name, data := "embedded runs", verify.Embedded
 	if c.Runs != "" {
 		var err error

@@ -113,6 +113,8 @@ class Layers:
         dy = self.dlogits if name == "router" else self.dx
         self.saved["dy " + name] = dy
         dx = dy @ self.w[self.layer, name]
+        if name == "shared fc1":
+            self.dmoe = self.dmoe + self.between(dx)
         self.dx = self.dmoe + dx if name == "router" else dx
 
     def wgrad(self, name):

@@ -18,7 +18,7 @@ func SimulateBlocking(shape Shape, c Costs) (*Timing, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.check(shape); err != nil {
+	if err := c.check(shape, order); err != nil {
 		return nil, err
 	}
 	r := blockingRun{t: newTiming(order), c: c, post: map[transfer]unit.Time{}, done: map[transfer]unit.Time{}}
@@ -134,7 +134,7 @@ func (r *blockingRun) step(d int) bool {
 	step := dev.script[dev.at]
 	if len(step.batch) == 0 {
 		start := dev.free
-		dev.free += r.c.of(step.slot.Phase)
+		dev.free += r.c.at(step.slot)
 		r.t.Start[d] = append(r.t.Start[d], start)
 		r.t.End[d] = append(r.t.End[d], dev.free)
 		dev.at++

@@ -137,10 +137,10 @@ func checkTiming(t *rapid.T, s Schedule, shape Shape, c Costs) {
 	require.LessOrEqual(t, timing.Bubble(), 1.0)
 
 	more := drawCosts(t)
-	slower, err := Simulate(s, shape, Costs{c.F + more.F, c.I + more.I, c.W + more.W, c.Comm + more.Comm})
+	slower, err := Simulate(s, shape, Costs{F: c.F + more.F, I: c.I + more.I, W: c.W + more.W, Comm: c.Comm + more.Comm})
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, slower.Makespan, timing.Makespan, "dearer passes end earlier")
-	scaled, err := Simulate(s, shape, Costs{7 * c.F, 7 * c.I, 7 * c.W, 7 * c.Comm})
+	scaled, err := Simulate(s, shape, Costs{F: 7 * c.F, I: 7 * c.I, W: 7 * c.W, Comm: 7 * c.Comm})
 	require.NoError(t, err)
 	require.Equal(t, 7*timing.Makespan, scaled.Makespan)
 }

@@ -18,14 +18,17 @@ const (
 	B
 	I
 	W
+	// S is the share of the output layer that every device has where the
+	// vocabulary is cut over the pipeline ([VocabularyParallel]); no [Schedule] has it.
+	S
 )
 
 // String is the phase's letter in PyTorch's pipeline grammar.
 func (p Phase) String() string {
-	if p > W {
+	if p > S {
 		return fmt.Sprintf("Phase(%d)", uint8(p))
 	}
-	return "FBIW"[p : p+1]
+	return "FBIWS"[p : p+1]
 }
 
 // Slot is one pass of one stage over one microbatch (or slice of it).

@@ -13,9 +13,20 @@ type Costs struct {
 	F, I, W unit.Time
 	// Comm is the time of a transfer between two devices.
 	Comm unit.Time
+	// Vary, where it is set, is the time of each pass, in place of F, I and W:
+	// for costs that differ by stage, microbatch or slice.
+	Vary func(Slot) unit.Time
 }
 
-// of is the duration of a pass.
+// at is the duration of a slot's pass.
+func (c Costs) at(s Slot) unit.Time {
+	if c.Vary != nil {
+		return c.Vary(s)
+	}
+	return c.of(s.Phase)
+}
+
+// of is the duration of a pass where all of its phase take the same.
 func (c Costs) of(p Phase) unit.Time {
 	switch p {
 	case F:
@@ -31,13 +42,34 @@ func (c Costs) of(p Phase) unit.Time {
 
 // check refuses costs that are negative or whose sum over the passes could
 // leave the range of unit.Time.
-func (c Costs) check(shape Shape) error {
+func (c Costs) check(shape Shape, order [][]Slot) error {
 	if c.F < 0 || c.I < 0 || c.W < 0 || c.Comm < 0 {
-		return fmt.Errorf("costs cannot be negative: %+v", c)
+		return fmt.Errorf("costs cannot be negative: F %d, I %d, W %d, comm %d", c.F, c.I, c.W, c.Comm)
+	}
+	if c.Vary != nil {
+		return c.checkVaried(shape, order)
 	}
 	total := float64(shape.passes()) * (float64(c.F) + float64(c.I) + float64(c.W) + 2*float64(c.Comm))
 	if total > math.MaxInt64/2 {
-		return fmt.Errorf("costs %+v over %d passes leave the range of time", c, shape.passes())
+		return fmt.Errorf("costs F %d, I %d, W %d, comm %d over %d passes leave the range of time", c.F, c.I, c.W, c.Comm, shape.passes())
+	}
+	return nil
+}
+
+// checkVaried is check for costs that differ from pass to pass.
+func (c Costs) checkVaried(shape Shape, order [][]Slot) error {
+	total := 2 * float64(shape.passes()) * float64(c.Comm)
+	for _, slots := range order {
+		for _, slot := range slots {
+			cost := c.Vary(slot)
+			if cost < 0 {
+				return fmt.Errorf("the cost of %v is %d, cannot be negative", slot, cost)
+			}
+			total += float64(cost)
+		}
+	}
+	if total > math.MaxInt64/2 {
+		return fmt.Errorf("the costs of %d passes leave the range of time", shape.passes())
 	}
 	return nil
 }
@@ -88,7 +120,7 @@ func Simulate(s Schedule, shape Shape, c Costs) (*Timing, error) {
 	if err := Validate(s, shape, order); err != nil {
 		return nil, err
 	}
-	if err := c.check(shape); err != nil {
+	if err := c.check(shape, order); err != nil {
 		return nil, err
 	}
 	r := newRun(s, shape, c, order)
@@ -112,7 +144,7 @@ func Simulate(s Schedule, shape Shape, c Costs) (*Timing, error) {
 	}
 	for d, slots := range order {
 		if at := len(r.t.End[d]); at < len(slots) {
-			return nil, fmt.Errorf("deadlock: device %d never gets to run %v", d, slots[at])
+			return nil, r.deadlock(d)
 		}
 	}
 	r.t.finish(c)
@@ -165,7 +197,7 @@ func (r *run) step(d int) (Slot, bool) {
 	if at > 0 {
 		start = max(start, r.t.End[d][at-1])
 	}
-	end := start + r.c.of(slot.Phase)
+	end := start + r.c.at(slot)
 	r.t.Start[d] = append(r.t.Start[d], start)
 	r.t.End[d] = append(r.t.End[d], end)
 	switch slot.Phase {
@@ -181,7 +213,7 @@ func (r *run) step(d int) (Slot, bool) {
 // has not been produced yet.
 func (r *run) arrival(d int, slot Slot) (unit.Time, bool) {
 	at, known := unit.Time(0), true
-	need := func(ends []unit.Time, from Slot) {
+	r.inputs(slot, func(ends []unit.Time, from Slot) {
 		end := ends[from.index(r.shape)]
 		if end == unset {
 			known = false
@@ -191,7 +223,14 @@ func (r *run) arrival(d int, slot Slot) (unit.Time, bool) {
 			end += r.c.Comm
 		}
 		at = max(at, end)
-	}
+	})
+	return at, known
+}
+
+// inputs calls need for every pass that a pass waits for, with the table of
+// the passes' ends. A backward pass among them has the phase of slot, fused or
+// not: it stands for either.
+func (r *run) inputs(slot Slot, need func(ends []unit.Time, from Slot)) {
 	switch slot.Phase {
 	case F:
 		if slot.Stage > 0 {
@@ -207,7 +246,9 @@ func (r *run) arrival(d int, slot Slot) (unit.Time, bool) {
 	case W:
 		need(r.backward, slot)
 	default:
-		need(r.forward, slot)
+		own := slot
+		own.Phase = F
+		need(r.forward, own)
 		if int(slot.Stage) < r.shape.Stages()-1 {
 			from := slot
 			from.Stage++
@@ -219,7 +260,6 @@ func (r *run) arrival(d int, slot Slot) (unit.Time, bool) {
 			need(r.backward, from)
 		}
 	}
-	return at, known
 }
 
 // consumer is the device that the output of a pass goes to, -1 if none.
@@ -245,7 +285,7 @@ func (t *Timing) finish(c Costs) {
 	for d, slots := range t.Order {
 		held, heldInput := 0, 0
 		for _, slot := range slots {
-			t.Busy[d] += c.of(slot.Phase)
+			t.Busy[d] += c.at(slot)
 			if slot.Phase == F {
 				held++
 				heldInput++

@@ -86,7 +86,7 @@ func TestVectors(t *testing.T) {
 			continue
 		}
 		shape := Shape{Devices: number(t, row, "p"), Virtual: number(t, row, "v"), Microbatches: number(t, row, "m"), Slices: number(t, row, "n_slices")}
-		if group, ok := strings.CutPrefix(row["params"], "N="); ok {
+		if key, group, ok := strings.Cut(row["params"], "="); ok && (key == "N" || key == "g") {
 			var err error
 			shape.Group, err = strconv.Atoi(group)
 			require.NoError(t, err)
@@ -133,7 +133,7 @@ func TestBlockingVectors(t *testing.T) {
 	t.Logf("%d rows compared", compared)
 }
 
-var orderFile = regexp.MustCompile(`^(.+?)_p(\d+)_m(\d+)_v(\d+)_n(\d+)(?:_N(\d+))?(?:_[A-Za-z]+\d+)?\.csv$`)
+var orderFile = regexp.MustCompile(`^(.+?)_p(\d+)_m(\d+)_v(\d+)_n(\d+)(?:_[Ng](\d+))?(?:_[A-Za-z]+\d+)?\.csv$`)
 
 // TestOrders compares every file of orders/ whose schedule is registered.
 func TestOrders(t *testing.T) {

@@ -65,6 +65,8 @@ type Provenance struct {
 	FitDate string `json:"fit_date"`
 	// Noise says what the table tells of its own uncertainty; "" where nothing.
 	Noise string `json:"noise,omitempty"`
+	// Synthetic tells that a fake GPU made the numbers: the profile is for tests.
+	Synthetic bool `json:"synthetic,omitempty"`
 }
 
 // NewProfile returns a profile of a GPU that has no fits yet and takes what it
@@ -144,6 +146,6 @@ type MissingError struct {
 }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("no price for %q in profile %s: %s; measure it with `sim calibrate measure --family %s`",
+	return fmt.Sprintf("no price for %q in profile %s: %s; measure it with `sim calibrate run --only %s/`",
 		e.Kernel, e.Profile, e.Why, e.Kernel.Family())
 }

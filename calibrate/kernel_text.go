@@ -1,4 +1,6 @@
-package main
+package calibrate
+
+// The text of kernels: `sim price` reads it, and a row of samples holds it as its shape.
 
 import (
 	"fmt"
@@ -25,9 +27,9 @@ const required = ""
 var groupKeys = []sizeKey{{"ranks", "8"}, {"per_domain", "0"}, {"nic_gbps", "0"}}
 
 var kernelSpecs = []kernelSpec{
-	{"gemm", []sizeKey{{"m", required}, {"n", required}, {"k", required}, {"dtype", "bf16"}, {"layout", "fwd"}, {"batch", "1"}},
+	{"gemm", []sizeKey{{"m", required}, {"n", required}, {"k", required}, {"dtype", "bf16"}, {"layout", "fwd"}, {"batch", "1"}, {"fastest", "false"}},
 		func(v *sizes) cost.Kernel {
-			g := cost.GEMM{M: v.int("m"), N: v.int("n"), K: v.int("k"), DType: v.dtype("dtype"), Layout: v.layout(), Batch: v.int("batch")}
+			g := cost.GEMM{M: v.int("m"), N: v.int("n"), K: v.int("k"), DType: v.dtype("dtype"), Layout: v.layout(), Batch: v.int("batch"), Fastest: v.bool("fastest")}
 			if g.Batch == 1 {
 				g.Batch = 0
 			}
@@ -39,11 +41,11 @@ var kernelSpecs = []kernelSpec{
 				DType: v.dtype("dtype"), Layout: v.layout(), MaxOverMean: v.float("max_over_mean")}
 		}},
 	{"attention", []sizeKey{{"batch", "1"}, {"seq", required}, {"seq_kv", "0"}, {"heads", required}, {"kv_heads", "0"}, {"head_dim", "128"}, {"v_dim", "0"},
-		{"window", "0"}, {"causal", "true"}, {"backward", "false"}, {"decode", "false"}, {"dtype", "bf16"}, {"kv_dtype", "none"}},
+		{"window", "0"}, {"causal", "true"}, {"backward", "false"}, {"decode", "false"}, {"fa2", "false"}, {"deterministic", "false"}, {"dtype", "bf16"}, {"kv_dtype", "none"}},
 		func(v *sizes) cost.Kernel {
 			a := cost.Attention{Batch: v.int("batch"), SeqQ: v.int("seq"), SeqKV: v.int("seq_kv"), Heads: v.int("heads"), KVHeads: v.int("kv_heads"),
 				HeadDim: v.int("head_dim"), VDim: v.int("v_dim"), Window: v.int("window"), Causal: v.bool("causal"), Backward: v.bool("backward"),
-				Decode: v.bool("decode"), DType: v.dtype("dtype")}
+				Decode: v.bool("decode"), FA2: v.bool("fa2"), Deterministic: v.bool("deterministic"), DType: v.dtype("dtype")}
 			if v.text("kv_dtype") != "none" {
 				a.KVDType = v.dtype("kv_dtype")
 			}
@@ -56,25 +58,26 @@ var kernelSpecs = []kernelSpec{
 			return a
 		}},
 	{"moe", []sizeKey{{"tokens", required}, {"hidden", required}, {"inter", required}, {"topk", required}, {"experts", required},
-		{"tp", "1"}, {"ep", "1"}, {"distribution", "balanced"}, {"dtype", "bf16"}},
+		{"tp", "1"}, {"ep", "1"}, {"distribution", "balanced"}, {"ungated", "false"}, {"dtype", "bf16"}},
 		func(v *sizes) cost.Kernel {
 			return cost.MoE{Tokens: v.int("tokens"), Hidden: v.int("hidden"), Inter: v.int("inter"), TopK: v.int("topk"), Experts: v.int("experts"),
-				TP: v.int("tp"), EP: v.int("ep"), Distribution: v.text("distribution"), DType: v.dtype("dtype")}
+				TP: v.int("tp"), EP: v.int("ep"), Distribution: v.text("distribution"), Ungated: v.bool("ungated"), DType: v.dtype("dtype")}
 		}},
 	{"memory", []sizeKey{{"op", required}, {"read", required}, {"write", required}},
 		func(v *sizes) cost.Kernel {
 			return cost.Memory{Op: v.text("op"), Read: v.int("read"), Write: v.int("write")}
 		}},
 	collectiveSpec(cost.AllReduce), collectiveSpec(cost.AllGather), collectiveSpec(cost.ReduceScatter), collectiveSpec(cost.AllToAll),
+	collectiveSpec(cost.Broadcast),
 	{"p2p", []sizeKey{{"bytes", required}, {"nic_gbps", "0"}},
 		func(v *sizes) cost.Kernel { return cost.P2P{Bytes: v.int("bytes"), NICGBps: v.float("nic_gbps")} }},
-	exchangeSpec("dispatch"), exchangeSpec("combine"),
+	exchangeSpec("dispatch"), exchangeSpec("combine"), exchangeSpec("prepare"), exchangeSpec("combine_low_precision"),
 }
 
 func collectiveSpec(kind cost.CollectiveKind) kernelSpec {
-	return kernelSpec{string(kind), append([]sizeKey{{"bytes", required}, {"sms", "0"}, {"custom", "none"}}, groupKeys...),
+	return kernelSpec{string(kind), append([]sizeKey{{"bytes", required}, {"sms", "0"}, {"custom", "none"}, {"integer", "false"}}, groupKeys...),
 		func(v *sizes) cost.Kernel {
-			c := cost.Collective{Kind: kind, Bytes: v.int("bytes"), Group: v.group(), NICGBps: v.float("nic_gbps"), SMs: v.int("sms")}
+			c := cost.Collective{Kind: kind, Bytes: v.int("bytes"), Group: v.group(), NICGBps: v.float("nic_gbps"), SMs: v.int("sms"), Integer: v.bool("integer")}
 			if v.text("custom") != "none" {
 				c.Custom = v.text("custom")
 			}
@@ -91,8 +94,9 @@ func exchangeSpec(op string) kernelSpec {
 		}}
 }
 
-// parseKernel reads a kernel's name and sizes.
-func parseKernel(name string, pairs []string) (cost.Kernel, error) {
+// ParseKernel reads a kernel's name and its sizes, texts of the form key=value. The
+// error names what is wrong and what is known.
+func ParseKernel(name string, pairs []string) (cost.Kernel, error) {
 	var names []string
 	for _, spec := range kernelSpecs {
 		names = append(names, spec.name)

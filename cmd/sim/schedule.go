@@ -1,0 +1,182 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"orrery/schedules/pipeline"
+	"orrery/sim/report"
+	"orrery/sim/unit"
+)
+
+// scheduleCmd is `sim schedule`: one pipeline schedule, its order and how it
+// runs under costs that are given, not priced.
+type scheduleCmd struct {
+	Name         string   `arg:"" help:"A schedule of sim list schedules, or pipedream_2bw, vocab_1f1b, file (an order in PyTorch's pipeline grammar)."`
+	Stages       int      `help:"Devices of the pipeline, p."`
+	Microbatches int      `help:"Microbatches, m."`
+	Virtual      int      `help:"Model chunks a device, v; the schedule's least where absent."`
+	Slices       int      `help:"Slices a microbatch, n." default:"1"`
+	Cost         string   `default:"1,1,1" help:"Time of a forward pass, of a backward for inputs, of one for weights (F,B,W), of one chunk and slice; a fused backward takes B+W."`
+	Comm         string   `default:"0" help:"Time of a transfer between two devices."`
+	Attention    string   `help:"Time F,B,W of causal attention in the mean pass, on top of the cost: it grows with the slice."`
+	StageFactors []string `name:"stage-factors" sep:"," help:"Factors on the cost, one a stage (p x v)."`
+	MemoryLimit  float64  `name:"memory-limit" help:"Most activations that a device may hold (of one chunk and slice); 0 is no limit."`
+	Param        []string `sep:"none" placeholder:"KEY=VALUE" help:"A parameter of the schedule; a wrong key lists them all."`
+	Blocking     bool     `help:"Transfers block both ends, as Megatron-LM's 1f1b has them."`
+	JSON         bool     `name:"json" help:"Print one JSON document and nothing else."`
+	CSV          string   `name:"csv" placeholder:"FILE" help:"Write the order in PyTorch's pipeline grammar."`
+	SVG          string   `name:"svg" placeholder:"FILE" help:"Draw a picture."`
+	Gantt        bool     `help:"Draw the passes in the terminal."`
+}
+
+// scheduleReport is what `sim schedule --json` prints; times are in the unit of
+// the costs.
+type scheduleReport struct {
+	Schedule      string  `json:"schedule"`
+	Stages        int     `json:"stages"`
+	Virtual       int     `json:"virtual"`
+	Microbatches  int     `json:"microbatches"`
+	Slices        int     `json:"slices"`
+	Makespan      float64 `json:"makespan"`
+	MaxDeviceSpan float64 `json:"max_device_span"`
+	IdealBusy     float64 `json:"ideal_busy"` // of the busiest device
+	Bubble        float64 `json:"bubble_fraction"`
+	// Peaks per device: activations of one chunk and slice, held to the end of
+	// the backward pass; or only of the one for inputs.
+	Peak          []int    `json:"peak_activations_per_stage"`
+	PeakInputOnly []int    `json:"peak_if_freed_after_B"`
+	Notes         []string `json:"notes,omitempty"`
+	Order         []string `json:"order"` // a row a device, in PyTorch's grammar
+}
+
+func (c *scheduleCmd) Run(std *streams) error {
+	q, err := c.request()
+	if err != nil {
+		return badInput(err)
+	}
+	t, err := q.run()
+	if err != nil {
+		return badInput(fmt.Errorf("schedule %s: %w", q.name, err))
+	}
+	if err := c.write(q, t); err != nil {
+		return err
+	}
+	r := q.report(t)
+	if c.JSON {
+		err = writeJSON(std.out, r)
+	} else {
+		err = c.print(std, q, t, r)
+	}
+	if err != nil {
+		return err
+	}
+	for d, peak := range t.Peak {
+		if c.MemoryLimit > 0 && float64(peak) > c.MemoryLimit {
+			return checkFailed(fmt.Errorf("device %d holds %d activations at its peak, the limit is %g", d, peak, c.MemoryLimit))
+		}
+	}
+	return nil
+}
+
+// write makes the files that are asked for.
+func (c *scheduleCmd) write(q *scheduleRequest, t *pipeline.Timing) error {
+	if c.CSV != "" {
+		if q.name == vocabName {
+			return badInput(fmt.Errorf("--csv: PyTorch's grammar has no pass S, which %s consists of", vocabName))
+		}
+		text := pipeline.FormatOrder(pipeline.Cells(t.Order, q.shape.Slices > 1))
+		if err := writeFile(c.CSV, func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
+			return badInput(err)
+		}
+	}
+	if c.SVG != "" {
+		if err := writeFile(c.SVG, func(w io.Writer) error { return report.SVGGantt(w, q.gantt(t)) }); err != nil {
+			return badInput(err)
+		}
+	}
+	return nil
+}
+
+func (c *scheduleCmd) print(std *streams, q *scheduleRequest, t *pipeline.Timing, r *scheduleReport) error {
+	if _, err := fmt.Fprintln(std.out, q.title()); err != nil {
+		return err
+	}
+	rows := []table.Row{
+		{"makespan", fmt.Sprintf("%g", r.Makespan)},
+		{"longest device span", fmt.Sprintf("%g", r.MaxDeviceSpan)},
+		{"busiest device", fmt.Sprintf("%g", r.IdealBusy)},
+		{"bubble", fmt.Sprintf("%.4f %%", 100*r.Bubble)},
+	}
+	if err := report.Table(std.out, table.Row{"", ""}, rows); err != nil {
+		return err
+	}
+	rows = nil
+	for d := range t.Order {
+		rows = append(rows, table.Row{d, fmt.Sprintf("%g", q.units(t.Busy[d])), fmt.Sprintf("%g", q.units(t.Span[d])), t.Peak[d], t.PeakInputOnly[d], strings.ReplaceAll(r.Order[d], ",", " ")})
+	}
+	if err := report.Table(std.out, table.Row{"device", "busy", "span", "peak", "peak, B frees", "order"}, rows); err != nil {
+		return err
+	}
+	if c.Gantt {
+		if err := report.TextGantt(std.out, q.gantt(t), std.colour); err != nil {
+			return err
+		}
+	}
+	for _, note := range r.Notes {
+		if err := report.Para(std.out, note); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// units is a time in the unit of the costs.
+func (q *scheduleRequest) units(t unit.Time) float64 { return float64(t) / float64(q.scale) }
+
+func (q *scheduleRequest) title() string {
+	s := fmt.Sprintf("%s: %d devices, %d microbatches", q.name, q.shape.Devices, q.shape.Microbatches)
+	if q.shape.Virtual > 1 {
+		s += fmt.Sprintf(", %d chunks a device", q.shape.Virtual)
+	}
+	if q.shape.Slices > 1 {
+		s += fmt.Sprintf(", %d slices", q.shape.Slices)
+	}
+	return s
+}
+
+func (q *scheduleRequest) report(t *pipeline.Timing) *scheduleReport {
+	r := &scheduleReport{Schedule: q.name, Stages: q.shape.Devices, Virtual: q.shape.Virtual, Microbatches: q.shape.Microbatches, Slices: q.shape.Slices,
+		Makespan: q.units(t.Makespan), Bubble: t.Bubble(), Peak: t.Peak, PeakInputOnly: t.PeakInputOnly, Notes: q.notes}
+	for d := range t.Order {
+		r.MaxDeviceSpan = max(r.MaxDeviceSpan, q.units(t.Span[d]))
+		r.IdealBusy = max(r.IdealBusy, q.units(t.Busy[d]))
+	}
+	for _, row := range pipeline.Cells(t.Order, q.shape.Slices > 1) {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = cell.String()
+		}
+		r.Order = append(r.Order, strings.Join(cells, ","))
+	}
+	return r
+}
+
+func (q *scheduleRequest) gantt(t *pipeline.Timing) report.Gantt {
+	g := report.Gantt{Title: q.title(), End: q.units(t.Makespan)}
+	for d, slots := range t.Order {
+		lane := report.GanttLane{Name: fmt.Sprintf("device %d", d), Bars: make([]report.GanttBar, len(slots))}
+		for i, s := range slots {
+			label := fmt.Sprint(s.Microbatch)
+			if q.shape.Slices > 1 {
+				label += fmt.Sprintf(".%d", s.Slice)
+			}
+			lane.Bars[i] = report.GanttBar{Start: q.units(t.Start[d][i]), End: q.units(t.End[d][i]), Kind: s.Phase.String(), Label: label, Shade: int(s.Stage) / q.shape.Devices}
+		}
+		g.Lanes = append(g.Lanes, lane)
+	}
+	return g
+}

@@ -1,0 +1,300 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"orrery/schedules/pipeline"
+	"orrery/sim/unit"
+)
+
+// Schedules that sim schedule times and no scenario can choose.
+const (
+	fileName  = "file"
+	vocabName = "vocab_1f1b"
+	bw2Name   = "pipedream_2bw"
+)
+
+// scheduleRequest is a scheduleCmd understood.
+type scheduleRequest struct {
+	name  string
+	shape pipeline.Shape
+	costs pipeline.Costs
+	scale int64 // units of time in a unit of the costs
+	run   func() (*pipeline.Timing, error)
+	notes []string
+}
+
+// scheduleKeys is what --param takes, by schedule, with what it means.
+var scheduleKeys = map[string]map[string]string{
+	"interleaved_1f1b": {"N": "microbatches that go through a chunk before the next"},
+	"mepipe_svpp":      {"g": "microbatches that go through a chunk before the next"},
+	"slimpipe":         {"e": "warm-up slices a hop, 2"},
+	fileName:           {"file": "path of the order"},
+	vocabName:          {"S": "time of a device's share of the output layer", "barriers": "1 or 2"},
+	bw2Name:            {"batches": "batches without a flush"},
+}
+
+func (c *scheduleCmd) request() (*scheduleRequest, error) {
+	q := &scheduleRequest{name: strings.ReplaceAll(strings.ToLower(strings.TrimSpace(c.Name)), "-", "_")}
+	order, err := q.lookup()
+	if err != nil {
+		return nil, err
+	}
+	params, err := parseParams(q.name, c.Param)
+	if err != nil {
+		return nil, err
+	}
+	if q.name == fileName {
+		if order, err = q.readFile(c, params); err != nil {
+			return nil, err
+		}
+	} else if err := q.sizes(c, order, params); err != nil {
+		return nil, err
+	}
+	if err := q.price(c, params); err != nil {
+		return nil, err
+	}
+	if err := q.plan(c, order, params); err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+// lookup finds the schedule; nil for those that are not orders of passes alone.
+func (q *scheduleRequest) lookup() (pipeline.Schedule, error) {
+	own := []string{fileName, vocabName, bw2Name}
+	if slices.Contains(own, q.name) {
+		return nil, nil
+	}
+	s, err := pipeline.Lookup(q.name)
+	if err == nil {
+		return s, nil
+	}
+	for _, known := range pipeline.All() {
+		own = append(own, known.Name())
+	}
+	slices.Sort(own)
+	if near := unit.Nearest(q.name, own); near != "" {
+		return nil, fmt.Errorf("no schedule is called %q; did you mean %q?", q.name, near)
+	}
+	return nil, fmt.Errorf("no schedule is called %q; known are %s", q.name, strings.Join(own, ", "))
+}
+
+func parseParams(schedule string, texts []string) (map[string]string, error) {
+	keys, out := scheduleKeys[schedule], map[string]string{}
+	names := slices.Sorted(maps.Keys(keys))
+	for _, text := range texts {
+		key, value, ok := strings.Cut(text, "=")
+		if !ok || value == "" {
+			return nil, fmt.Errorf("--param %q is not of the form key=value", text)
+		}
+		if _, known := keys[key]; !known {
+			switch near := unit.Nearest(key, names); {
+			case len(names) == 0:
+				return nil, fmt.Errorf("--param %s: %s takes no parameters", key, schedule)
+			case near != "":
+				return nil, fmt.Errorf("--param %s: %s has no parameter of that name; did you mean %q?", key, schedule, near)
+			}
+			var known []string
+			for _, n := range names {
+				known = append(known, n+" ("+keys[n]+")")
+			}
+			return nil, fmt.Errorf("--param %s: %s has no parameter of that name; it takes %s", key, schedule, strings.Join(known, ", "))
+		}
+		if _, twice := out[key]; twice {
+			return nil, fmt.Errorf("--param %s is there twice", key)
+		}
+		out[key] = value
+	}
+	return out, nil
+}
+
+// whole reads a whole parameter of 1 or more; 0 where it is absent.
+func whole(params map[string]string, key string) (int, error) {
+	text, ok := params[key]
+	if !ok {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("--param %s is %q, must be a whole number of 1 or more", key, text)
+	}
+	return n, nil
+}
+
+// readFile is the schedule of a file; sizes that are named must be its own.
+func (q *scheduleRequest) readFile(c *scheduleCmd, params map[string]string) (pipeline.Schedule, error) {
+	path, ok := params["file"]
+	if !ok {
+		return nil, fmt.Errorf("schedule file needs --param file=PATH, an order in PyTorch's pipeline grammar")
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := pipeline.ReadOrder(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	q.shape = f.Shape
+	for _, size := range []struct {
+		flag      string
+		want, has int
+	}{{"stages", c.Stages, f.Shape.Devices}, {"microbatches", c.Microbatches, f.Shape.Microbatches}, {"virtual", c.Virtual, f.Shape.Virtual}} {
+		if size.want != 0 && size.want != size.has {
+			return nil, fmt.Errorf("--%s is %d, the order in %s has %d", size.flag, size.want, path, size.has)
+		}
+	}
+	if c.Slices != 1 && c.Slices != f.Shape.Slices {
+		return nil, fmt.Errorf("--slices is %d, the order in %s has %d", c.Slices, path, f.Shape.Slices)
+	}
+	if f.Untimed > 0 {
+		q.notes = append(q.notes, fmt.Sprintf("%d actions of the file are no passes (sends, receives, parameters) and are not timed; --comm is.", f.Untimed))
+	}
+	if f.Pairs > 0 {
+		q.notes = append(q.notes, fmt.Sprintf("%d overlapped pairs of the file are timed one pass after the other.", f.Pairs))
+	}
+	return f, nil
+}
+
+// sizes fills in the shape.
+func (q *scheduleRequest) sizes(c *scheduleCmd, order pipeline.Schedule, params map[string]string) error {
+	if c.Stages < 1 || c.Microbatches < 1 || c.Slices < 1 {
+		return fmt.Errorf("--stages is %d, --microbatches %d, --slices %d: all must be given as 1 or more", c.Stages, c.Microbatches, c.Slices)
+	}
+	q.shape = pipeline.Shape{Devices: c.Stages, Virtual: c.Virtual, Microbatches: c.Microbatches, Slices: c.Slices}
+	for _, key := range []string{"N", "g"} {
+		n, err := whole(params, key)
+		if err != nil {
+			return err
+		}
+		q.shape.Group = max(q.shape.Group, n)
+	}
+	if e, ok := params["e"]; ok && e != "2" {
+		return fmt.Errorf("--param e is %q: SlimPipe's artifact has 2 warm-up slices a hop; seq1f1b has 1", e)
+	}
+	if c.Virtual != 0 {
+		return nil
+	}
+	q.shape.Virtual = 1
+	if order != nil && order.Check(q.shape) != nil {
+		two := q.shape
+		two.Virtual = 2
+		if order.Check(two) == nil {
+			q.shape = two
+		}
+	}
+	return nil
+}
+
+// price reads the costs in decimals and scales them to whole units of time.
+func (q *scheduleRequest) price(c *scheduleCmd, params map[string]string) error {
+	texts := map[string]string{"comm": c.Comm}
+	for flag, list := range map[string]string{"cost": c.Cost, "attention": c.Attention} {
+		parts := strings.Split(list, ",")
+		if list == "" && flag == "attention" {
+			parts = []string{"0", "0", "0"}
+		}
+		if len(parts) != 3 {
+			return fmt.Errorf("--%s is %q, want three numbers F,B,W", flag, list)
+		}
+		for i, x := range parts {
+			texts[flag+"FBW"[i:i+1]] = strings.TrimSpace(x)
+		}
+	}
+	if s, ok := params["S"]; ok {
+		texts["S"] = s
+	}
+	decimals := 0
+	values := map[string]float64{}
+	for _, key := range slices.Sorted(maps.Keys(texts)) {
+		x, err := strconv.ParseFloat(texts[key], 64)
+		if err != nil || x < 0 || x > 1e9 || math.IsNaN(x) || strings.ContainsAny(texts[key], "eExXpP_") {
+			return fmt.Errorf("a cost is %q, must be a number of 0 to 1e9 such as 1.25", texts[key])
+		}
+		if _, fraction, ok := strings.Cut(texts[key], "."); ok {
+			decimals = max(decimals, len(fraction))
+		}
+		values[key] = x
+	}
+	if decimals > 6 {
+		return fmt.Errorf("a cost has %d decimals, at most 6 are kept", decimals)
+	}
+	if c.Attention != "" || len(c.StageFactors) > 0 {
+		decimals = 6 // what slices and factors are rounded to
+	}
+	q.scale = int64(math.Pow10(decimals))
+	at := func(key string) unit.Time { return unit.Time(math.Round(values[key] * float64(q.scale))) }
+	q.costs = pipeline.Costs{F: at("costF"), I: at("costB"), W: at("costW"), Comm: at("comm")}
+	var v pipeline.Variation
+	v.Attention = pipeline.Costs{F: at("attentionF"), I: at("attentionB"), W: at("attentionW")}
+	for _, text := range c.StageFactors {
+		x, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+		if err != nil {
+			return fmt.Errorf("--stage-factors: %q is not a number", text)
+		}
+		v.Stage = append(v.Stage, x)
+	}
+	if c.Attention == "" && len(v.Stage) == 0 {
+		return nil
+	}
+	varied, err := q.costs.Varied(v, q.shape)
+	if err != nil {
+		return err
+	}
+	q.costs = varied
+	q.notes = append(q.notes, "Costs differ from pass to pass and are rounded to a millionth.")
+	return nil
+}
+
+// plan chooses what times the schedule.
+func (q *scheduleRequest) plan(c *scheduleCmd, order pipeline.Schedule, params map[string]string) error {
+	if c.Blocking && q.name != "1f1b" {
+		return fmt.Errorf("--blocking: the blocking transfers of 1f1b are known, not those of %s", q.name)
+	}
+	switch q.name {
+	case vocabName:
+		return q.planVocabulary(params)
+	case bw2Name:
+		batches, err := whole(params, "batches")
+		if err != nil {
+			return err
+		}
+		batches = max(batches, 1)
+		q.notes = append(q.notes, fmt.Sprintf("%d batches of %d microbatches without a flush; two versions of the weights are kept.", batches, q.shape.Microbatches))
+		q.run = func() (*pipeline.Timing, error) { return pipeline.PipeDream2BW(q.shape, batches, q.costs) }
+	default:
+		q.run = func() (*pipeline.Timing, error) { return pipeline.Simulate(order, q.shape, q.costs) }
+		if c.Blocking {
+			if err := order.Check(q.shape); err != nil {
+				return fmt.Errorf("schedule %s: %w", q.name, err)
+			}
+			q.run = func() (*pipeline.Timing, error) { return pipeline.SimulateBlocking(q.shape, q.costs) }
+		}
+	}
+	return nil
+}
+
+func (q *scheduleRequest) planVocabulary(params map[string]string) error {
+	if _, ok := params["S"]; !ok {
+		return fmt.Errorf("schedule %s needs --param S=TIME, the time of a device's share of the output layer", vocabName)
+	}
+	barriers, err := whole(params, "barriers")
+	if err != nil {
+		return err
+	}
+	s, err := strconv.ParseFloat(params["S"], 64)
+	if err != nil {
+		return fmt.Errorf("--param S is %q, not a number", params["S"])
+	}
+	q.run = func() (*pipeline.Timing, error) {
+		return pipeline.VocabularyParallel(q.shape, max(barriers, 1), q.costs, unit.Time(math.Round(s*float64(q.scale))))
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+package pipeline
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// An order that is written and read runs as the schedule that made it.
+func TestReadOrderRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.SampledFrom(All()).Draw(t, "schedule")
+		shape := Shape{
+			Devices: rapid.IntRange(1, 6).Draw(t, "p"), Virtual: rapid.IntRange(1, 3).Draw(t, "v"),
+			Microbatches: rapid.IntRange(1, 9).Draw(t, "m"), Slices: rapid.IntRange(1, 8).Draw(t, "n"),
+		}
+		c := drawCosts(t)
+		want, err := Simulate(s, shape, c)
+		if err != nil {
+			t.Skip(err)
+		}
+		text := FormatOrder(Cells(want.Order, shape.Slices > 1))
+		f, err := ReadOrder(text)
+		if err != nil && copies(s, want) {
+			t.Skip(err) // a stage on two devices
+		}
+		require.NoError(t, err)
+		require.Equal(t, shape, f.Shape)
+		got, err := Simulate(f, f.Shape, c)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	})
+}
+
+// copies reports whether an order has a stage on two devices.
+func copies(_ Schedule, r *Timing) bool {
+	device := map[int32]int{}
+	for d, slots := range r.Order {
+		for _, slot := range slots {
+			if on, ok := device[slot.Stage]; ok && on != d {
+				return true
+			}
+			device[slot.Stage] = d
+		}
+	}
+	return false
+}
+
+func TestReadOrderRefuses(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"", "no devices"},
+		{"0F0,0B0\n\n", "device 1 (line 2) has no passes"},
+		{"0F0,0X0\n", `line 1, cell 2: "0X0" is not an action`},
+		{"0F0,0F0.1,0B0\n", "1 passes name a slice and 2 do not"},
+		{"0F0,0B0\n1F0,1B0,2F0,2B0\n", "stages 0 to 2 are not divided by the 2 devices"},
+		{"0F0,0B0\n1F1,1B1\n", "2 forward passes; the highest numbers (2 stages, 2 microbatches, 1 slices) ask for 4"},
+		{"0F0,0B0,1F0,1B0\n1F1,1B1,0F1,0B1\n", "stage 1 is on device 0 and on device 1"},
+		{"0F2147483647\n", "more than"},
+		{"0F0\n1F0\n", "lacks passes"},
+		// Each device waits for what the other runs later.
+		{"0F0,0B0,0F1,0B1\n1F1,1F0,1B0,1B1\n", "deadlock: device 0 never gets to run 0B0.0: 0B0.0 on device 0 waits for 1B0.0, which device 1 runs later; 1F1.0 on device 1 waits for 0F1.0, which device 0 runs later"},
+		{"0B0,0F0\n", "0B0.0 on device 0 waits for 0F0.0, which device 0 runs later"},
+		{"0F0,0W0,0I0\n", "0W0.0 on device 0 waits for 0I0.0, which device 0 runs later"},
+	} {
+		_, err := ReadOrder(c.text)
+		require.ErrorContains(t, err, c.want, "%q", c.text)
+	}
+}
+
+// TestReadOrderGolden reads PyTorch's and torchtitan's own files.
+func TestReadOrderGolden(t *testing.T) {
+	dir := filepath.Join(sharedSchedules(t), "golden")
+	for name, want := range map[string]FileOrder{
+		"pytorch_zb1p_2rank_2stagep_compute.csv":          {Shape: Shape{2, 2, 8, 1, 0}},
+		"pytorch_zb1p_2rank_2stagep_comms.csv":            {Shape: Shape{2, 2, 8, 1, 0}, Untimed: 96},
+		"pytorch_dualpipev_4rank_10mb.csv":                {Shape: Shape{4, 2, 10, 1, 0}, Pairs: 41},
+		"torchtitan_custom_schedule_2rank_4stage_8mb.csv": {Shape: Shape{2, 2, 8, 1, 0}},
+	} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		f, err := ReadOrder(string(text))
+		require.NoError(t, err, name)
+		require.Equal(t, want.Shape, f.Shape, name)
+		require.Equal(t, want.Untimed, f.Untimed, name)
+		require.Equal(t, want.Pairs, f.Pairs, name)
+	}
+}
+
+// FuzzReadOrder: no text makes the reader panic, and what it accepts runs and
+// survives another round.
+func FuzzReadOrder(f *testing.F) {
+	for _, text := range []string{"0F0,0B0\n", "0F0,0F1,0B0,0B1\n1F0,1B0,1F1,1B1\n", "0F0.0,0F0.1,0B0.1,0B0.0\n", "0F0,(0F1;0B0)OVERLAP_F_B,0B1\n", "0UNSHARD,0F0,0I0,0W0\n", "9F9\n", ",\n"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		o, err := ReadOrder(text)
+		if err != nil {
+			require.NotEmpty(t, err.Error())
+			return
+		}
+		again, err := ReadOrder(FormatOrder(Cells(o.order, o.Shape.Slices > 1)))
+		require.NoError(t, err)
+		require.Equal(t, o.order, again.order)
+	})
+}
