@@ -24,7 +24,7 @@ func (c *verifyCmd) replay(ctx context.Context, std *streams) error {
 	if err != nil {
 		return badInput(err)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	res, err := replay.ReadResult(f)
 	if err != nil {
 		return badInput(fmt.Errorf("%s: %w", c.Replay, err))
@@ -58,7 +58,7 @@ func (c *verifyCmd) exported(ctx context.Context, res *replay.Result) (*replay.E
 		if err != nil {
 			return nil, err
 		}
-		defer f.Close() //nolint:errcheck // read only
+		defer f.Close()
 		e, err := replay.ReadExport(f)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Export, err)

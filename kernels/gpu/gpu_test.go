@@ -205,3 +205,40 @@ func TestTelemetry(t *testing.T) {
 	require.Equal(t, sample.Header{GPU: "x", Driver: "999.99.99", PowerCapW: 700, Date: "2026-01-02T02:04:05Z", Launcher: "dlopen", Synthetic: true}, h)
 	require.NoError(t, tel.Close())
 }
+
+// Launchers of one binary measure the same: their medians agree within 2 %.
+func TestLaunchersAgree(t *testing.T) {
+	if len(gpu.Launchers()) < 2 {
+		t.Skip("this binary has one launcher; kernels/check-cu.sh builds both (-tags cuda)")
+	}
+	medians := map[string]float64{}
+	each(t, func(t *testing.T, dev gpu.Device) {
+		m, err := dev.Load([]byte(fakecuda.PTX))
+		require.NoError(t, err)
+		f, err := m.Function("fake_nothing")
+		require.NoError(t, err)
+		s, err := dev.NewStream()
+		require.NoError(t, err)
+		a, err := dev.NewEvent()
+		require.NoError(t, err)
+		b, err := dev.NewEvent()
+		require.NoError(t, err)
+		var samples []float64
+		for range 101 {
+			require.NoError(t, s.Record(a))
+			require.NoError(t, f.Launch(s, gpu.Dim{X: 256, Y: 1, Z: 1}, gpu.Dim{X: 1024, Y: 1, Z: 1}, 0))
+			require.NoError(t, s.Record(b))
+			require.NoError(t, b.Sync())
+			us, err := b.Since(a)
+			require.NoError(t, err)
+			samples = append(samples, us)
+		}
+		median, _, _ := sample.Interval(samples)
+		medians[t.Name()] = median
+	})
+	var all []float64
+	for _, m := range medians {
+		all = append(all, m)
+	}
+	require.InEpsilon(t, all[0], all[1], 0.02, "%v", medians)
+}

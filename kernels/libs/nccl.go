@@ -272,7 +272,7 @@ func (r *rank) fill(bytes int64, rng *rand.Rand) (_ []float64, err error) {
 		return nil, err
 	}
 	data := make([]byte, bytes)
-	numbers.NormalF32(rng, data)
+	numbers.Repeat(rng, data, numbers.NormalF32)
 	return numbers.F32s(data), r.dev.Upload(r.in, data)
 }
 

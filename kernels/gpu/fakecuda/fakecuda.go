@@ -6,6 +6,7 @@ package fakecuda
 import (
 	"embed"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,17 +33,18 @@ const PTX = `.version 8.0
 
 // Build compiles the driver into dir and returns its path. The error says so
 // where there is no C compiler.
-func Build(dir string) (string, error) { return build(dir, "fakecuda") }
+func Build(dir string) (string, error) { return Compile(dir, sources, "fakecuda") }
 
 // BuildNVML compiles a stand-in for NVML.
-func BuildNVML(dir string) (string, error) { return build(dir, "fakenvml") }
+func BuildNVML(dir string) (string, error) { return Compile(dir, sources, "fakenvml") }
 
-func build(dir, name string) (string, error) {
+// Compile makes a library of src/NAME.c.
+func Compile(dir string, from fs.FS, name string) (string, error) {
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
 		return "", fmt.Errorf("%s needs gcc: %w", name, err)
 	}
-	source, err := sources.ReadFile("src/" + name + ".c")
+	source, err := fs.ReadFile(from, "src/"+name+".c")
 	if err != nil {
 		return "", err
 	}
@@ -50,7 +52,7 @@ func build(dir, name string) (string, error) {
 	if err := os.WriteFile(in, source, 0o644); err != nil {
 		return "", err
 	}
-	if text, err := exec.Command(gcc, "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", out, in, "-ldl").CombinedOutput(); err != nil {
+	if text, err := exec.Command(gcc, "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", out, in, "-ldl", "-lm").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%s: %w: %s", name, err, text)
 	}
 	return out, nil

@@ -141,6 +141,7 @@ CUresult cuModuleLoadDataEx(struct module **out, const void *image, unsigned n, 
 	(*out)->text = strdup(image);
 	return OK;
 }
+CUresult cuModuleLoadData(struct module **out, const void *image) { return cuModuleLoadDataEx(out, image, 0, 0, 0); }
 CUresult cuModuleUnload(struct module *m) {
 	for (struct function *f = m->functions, *next; f; f = next) { next = f->next; free(f); }
 	free(m->text);
