@@ -107,7 +107,7 @@ func fitAttention(samples []Sample, g *hw.GPU, layout cost.Surface) (*cost.Atten
 		func(f *cost.AttentionFit, k cost.Kernel) (float64, error) {
 			return attentionMicros(f, g, k.(cost.Attention)), nil
 		},
-		byShape("errors"))
+		byShape("errors"), byShape("errors1"), byShape("errors2"))
 	if err != nil {
 		return nil, err
 	}

@@ -176,7 +176,7 @@ func fitCollectives(samples []Sample, g *hw.GPU, p *cost.Profile) error {
 		func(m *cost.CollectiveModel, k cost.Kernel) (float64, error) {
 			e, err := m.Price(k.(cost.Collective), g)
 			return e.Time.Micros(), err
-		}, rowHeldOut, byShape("errors"))
+		}, rowHeldOut, byShape("errors"), byShape("errors1"), byShape("errors2"))
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func fitExchanges(samples []Sample, g *hw.GPU, p *cost.Profile) error {
 			func(path cost.ExchangePath, k cost.Kernel) (float64, error) {
 				return path.Micros(k.(cost.ExpertExchange), 1), nil
 			},
-			rowHeldOut, byShape("errors"))
+			rowHeldOut, byShape("errors"), byShape("errors1"))
 		if err != nil {
 			return fmt.Errorf("%s of %s among %d: %w", key.op, key.backend, key.group.Ranks, err)
 		}

@@ -99,7 +99,7 @@ func (m *AttentionModel) Price(a Attention, g *hw.GPU) (Estimate, error) {
 	if a.KVDType == "" && !a.Decode && fit != m.Encoder {
 		h = m.withoutCache(h, &rules)
 	}
-	if !a.Causal && fit != m.Encoder {
+	if !a.Causal && !a.Decode && fit != m.Encoder {
 		h.Tiling = Tiling{Rows: 128}
 	}
 	c := a.Coords()
@@ -137,7 +137,7 @@ func (m *AttentionModel) Price(a Attention, g *hw.GPU) (Estimate, error) {
 		us = h.Launch + max(max(work-h.Launch, 0)*2.5/share, max(us-h.Launch, 0)*backwardSerial)
 		rules.add(m.Backward.RelErr, m.Backward.Note)
 	}
-	us = h.Launch + max(us-h.Launch, 0)*a.variant(g, &rules)
+	us += max(us-h.Launch, 0) * (a.variant(g, &rules) - 1) // what is fitted below the launch stays there
 	if len(rules.notes) > 0 {
 		est.Source, relErr = Derived, math.Hypot(relErr, rules.relErr)
 		if est.Note != "" {
