@@ -263,3 +263,33 @@ func (k kernel) beside(name, shape string, small, real definition, other kernel,
 		}
 	})
 }
+
+// Stream is a tile copy by so many multiprocessors, for kernels of other packages
+// to run beside.
+type Stream struct {
+	module gpu.Module
+	f      gpu.Function
+	b      *builder
+}
+
+// NewStream loads the copy and fills its buffers.
+func NewStream(dev gpu.Device, sms int64) (*Stream, error) {
+	k := kernel{"launch", "tile_stream"}
+	m, f, err := k.load(dev)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stream{m, f, k.call(dev, tileStream(tiles, tile16, sms), 1, false)}
+	if s.b.err != nil {
+		return nil, errors.Join(s.b.err, s.Close())
+	}
+	return s, nil
+}
+
+// Launch enqueues one copy of 256 MiB.
+func (s *Stream) Launch(on gpu.Stream) error {
+	return s.f.Launch(on, s.b.grid, s.b.block, s.b.shared, s.b.args...)
+}
+
+// Close frees the buffers.
+func (s *Stream) Close() error { return errors.Join(s.b.free(), s.module.Unload()) }
