@@ -93,6 +93,9 @@ func (r *resolver) checkSchedule() {
 	if sc.VocabParallel && sc.Name != "slimpipe" {
 		r.fail([]string{"schedule.vocab_parallel", "schedule.name"}, "the output layer is interleaved with SlimPipe's order only", "true", `false, or schedule.name = "slimpipe"`)
 	}
+	if o, ok := order.(pipeline.Overlapping); ok && o.Overlaps() {
+		r.fail([]string{"schedule.name"}, "a step with overlapped pairs of passes has no price yet; `sim schedule` runs the order", show(sc.Name), "a schedule without them")
+	}
 	if sc.Offload > 0 && sc.Name != "slimpipe" {
 		r.fail([]string{"schedule.offload", "schedule.name"}, "offloading follows SlimPipe's order", fmt.Sprint(sc.Offload), `0, or schedule.name = "slimpipe"`)
 	}

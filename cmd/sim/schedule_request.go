@@ -158,7 +158,7 @@ func (q *scheduleRequest) readFile(c *scheduleCmd, params map[string]string) (pi
 		q.notes = append(q.notes, fmt.Sprintf("%d actions of the file are no passes (sends, receives, parameters) and are not timed; --comm is.", f.Untimed))
 	}
 	if f.Pairs > 0 {
-		q.notes = append(q.notes, fmt.Sprintf("%d overlapped pairs of the file are timed one pass after the other.", f.Pairs))
+		q.notes = append(q.notes, fmt.Sprintf("%d overlapped pairs take as long as one pass after the other.", f.Pairs))
 	}
 	return f, nil
 }

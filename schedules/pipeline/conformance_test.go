@@ -72,9 +72,21 @@ func checkTiming(t *rapid.T, s Schedule, shape Shape, c Costs) {
 	for d, slots := range timing.Order {
 		free := unit.Time(0)
 		for i, slot := range slots {
+			pair := slot.Paired || i+1 < len(slots) && slots[i+1].Paired
+			cost := c.of(slot.Phase)
+			switch {
+			case slot.Paired: // the two start and end together
+				cost += c.of(F)
+				require.Equal(t, timing.Start[d][i-1], timing.Start[d][i])
+			case pair:
+				cost += c.of(slots[i+1].Phase)
+				fallthrough
+			default:
+				require.GreaterOrEqual(t, timing.Start[d][i], free, "%v overlaps the pass before", slot)
+			}
+			slot.Paired = false
 			start[slot], end[slot] = timing.Start[d][i], timing.End[d][i]
-			require.GreaterOrEqual(t, start[slot], free, "%v overlaps the pass before", slot)
-			require.Equal(t, c.of(slot.Phase), end[slot]-start[slot], "%v", slot)
+			require.Equal(t, cost, end[slot]-start[slot], "%v", slot)
 			free = end[slot]
 		}
 	}
@@ -96,20 +108,20 @@ func checkTiming(t *rapid.T, s Schedule, shape Shape, c Costs) {
 		switch slot.Phase {
 		case F:
 			if st > 0 {
-				after(slot, Slot{F, st - 1, mb, sl})
+				after(slot, Slot{Phase: F, Stage: st - 1, Microbatch: mb, Slice: sl})
 			}
 			if sl > 0 {
-				after(slot, Slot{F, st, mb, sl - 1})
+				after(slot, Slot{Phase: F, Stage: st, Microbatch: mb, Slice: sl - 1})
 			}
 		case W:
-			after(slot, Slot{I, st, mb, sl})
+			after(slot, Slot{Phase: I, Stage: st, Microbatch: mb, Slice: sl})
 		default:
-			after(slot, Slot{F, st, mb, sl})
+			after(slot, Slot{Phase: F, Stage: st, Microbatch: mb, Slice: sl})
 			if int(st) < shape.Stages()-1 {
-				after(slot, Slot{B, st + 1, mb, sl})
+				after(slot, Slot{Phase: B, Stage: st + 1, Microbatch: mb, Slice: sl})
 			}
 			if int(sl) < shape.slices()-1 {
-				after(slot, Slot{B, st, mb, sl + 1})
+				after(slot, Slot{Phase: B, Stage: st, Microbatch: mb, Slice: sl + 1})
 			}
 		}
 	}
@@ -188,7 +200,7 @@ func TestSimulateRefuses(t *testing.T) {
 		{"a device is missing", [][]Slot{good0}, "has 1 devices, want 2"},
 		{"a pass is missing", [][]Slot{good0, {f(1, 0), b(1, 0), f(1, 1)}}, "1F1.0 lacks passes"},
 		{"a pass is there twice", [][]Slot{good0, {f(1, 0), f(1, 0)}}, "1F0.0 is there twice"},
-		{"fused and split", [][]Slot{good0, {f(1, 0), b(1, 0), {I, 1, 0, 0}, {W, 1, 0, 0}, f(1, 1), b(1, 1)}}, "1F0.0 lacks passes or has too many"},
+		{"fused and split", [][]Slot{good0, {f(1, 0), b(1, 0), {Phase: I, Stage: 1}, {Phase: W, Stage: 1}, f(1, 1), b(1, 1)}}, "1F0.0 lacks passes or has too many"},
 		{"another device's stage", [][]Slot{good0, {f(0, 0)}}, "0F0.0 belongs to device 0"},
 		{"a stage too many", [][]Slot{good0, {f(2, 0)}}, "outside the shape"},
 		{"a negative microbatch", [][]Slot{good0, {f(1, -1)}}, "outside the shape"},

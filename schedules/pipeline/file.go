@@ -9,8 +9,9 @@ type FileOrder struct {
 	// Untimed is the number of actions that are no passes (sends, receives,
 	// gathering and reduction of parameters): [Simulate] has its own transfers.
 	Untimed int
-	// Pairs is the number of overlapped forward and backward passes, which are
-	// timed one after the other: what an overlap gains is a property of a GPU.
+	// Pairs is the number of overlapped forward and backward passes. A pair starts
+	// when both can and takes as long as one after the other: what an overlap gains
+	// is a property of a GPU.
 	Pairs  int
 	device []int
 	order  [][]Slot
@@ -58,7 +59,7 @@ func (f *FileOrder) collect(rows [][]Cell) error {
 				} else {
 					sliced[1]++
 				}
-				slots = append(slots, Slot{phase, a.Stage, a.Microbatch, max(a.Slice, 0)})
+				slots = append(slots, Slot{Phase: phase, Stage: a.Stage, Microbatch: a.Microbatch, Slice: max(a.Slice, 0), Paired: len(cell) > 1 && phase != F})
 			}
 		}
 		f.order = append(f.order, slots)

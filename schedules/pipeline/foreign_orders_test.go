@@ -39,7 +39,7 @@ func record(t *testing.T, rows [][]Cell) (recorded, bool) {
 			r.device[cell[0].Stage] = d
 			phase := Phase(strings.Index("FBIW", string(cell[0].Op)))
 			require.LessOrEqual(t, phase, W)
-			slots = append(slots, Slot{phase, cell[0].Stage, cell[0].Microbatch, max(cell[0].Slice, 0)})
+			slots = append(slots, Slot{Phase: phase, Stage: cell[0].Stage, Microbatch: cell[0].Microbatch, Slice: max(cell[0].Slice, 0)})
 		}
 		r.order = append(r.order, slots)
 	}

@@ -179,13 +179,17 @@ func (a Action) String() string {
 func Cells(order [][]Slot, sliced bool) [][]Cell {
 	rows := make([][]Cell, len(order))
 	for d, slots := range order {
-		rows[d] = make([]Cell, len(slots))
-		for i, s := range slots {
+		rows[d] = make([]Cell, 0, len(slots))
+		for _, s := range slots {
 			a := Action{Op(s.Phase.String()), s.Stage, s.Microbatch, Absent}
 			if sliced {
 				a.Slice = s.Slice
 			}
-			rows[d][i] = Cell{a}
+			if last := len(rows[d]) - 1; s.Paired && last >= 0 {
+				rows[d][last] = append(rows[d][last], a)
+				continue
+			}
+			rows[d] = append(rows[d], Cell{a})
 		}
 	}
 	return rows

@@ -37,6 +37,9 @@ type Slot struct {
 	Stage      int32 // global stage, 0..Devices*Virtual-1
 	Microbatch int32
 	Slice      int32
+	// Paired: this backward runs together with the forward before it in the order,
+	// as DualPipe overlaps them.
+	Paired bool
 }
 
 // Shape is the size of a pipeline.
@@ -49,6 +52,10 @@ type Shape struct {
 	// schedules); 0 means the schedule's default.
 	Group int
 }
+
+// Overlapping is a schedule with pairs of passes that run together. Scenarios do
+// not price them yet.
+type Overlapping interface{ Overlaps() bool }
 
 // Schedule is an order of passes.
 type Schedule interface {

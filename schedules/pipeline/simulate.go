@@ -132,13 +132,12 @@ func Simulate(s Schedule, shape Shape, c Costs) (*Timing, error) {
 	for len(pending) > 0 {
 		d := pending[len(pending)-1]
 		pending = pending[:len(pending)-1]
-		for {
-			slot, ok := r.step(d)
-			if !ok {
-				break
-			}
-			if to := r.consumer(slot); to >= 0 && to != d {
-				pending = append(pending, to)
+		for n := r.step(d); n > 0; n = r.step(d) {
+			ran := order[d][:len(r.t.End[d])]
+			for _, slot := range ran[len(ran)-n:] {
+				if to := r.consumer(slot); to >= 0 && to != d {
+					pending = append(pending, to)
+				}
 			}
 		}
 	}
@@ -183,30 +182,39 @@ func newTiming(order [][]Slot) *Timing {
 	return t
 }
 
-// step runs device d's next pass if its inputs are known.
-func (r *run) step(d int) (Slot, bool) {
+// step runs device d's next pass, or pair of passes, if its inputs are known, and
+// returns how many it ran. A pair starts when the inputs of both are there and
+// takes as long as one after the other.
+func (r *run) step(d int) int {
 	at := len(r.t.End[d])
-	if at == len(r.t.Order[d]) {
-		return Slot{}, false
+	n := min(1, len(r.t.Order[d])-at)
+	if at+1 < len(r.t.Order[d]) && r.t.Order[d][at+1].Paired {
+		n = 2
 	}
-	slot := r.t.Order[d][at]
-	start, ok := r.arrival(d, slot)
-	if !ok {
-		return Slot{}, false
-	}
+	start, end := unit.Time(0), unit.Time(0)
 	if at > 0 {
-		start = max(start, r.t.End[d][at-1])
+		start = r.t.End[d][at-1]
 	}
-	end := start + r.c.at(slot)
-	r.t.Start[d] = append(r.t.Start[d], start)
-	r.t.End[d] = append(r.t.End[d], end)
-	switch slot.Phase {
-	case F:
-		r.forward[slot.index(r.shape)] = end
-	case B, I:
-		r.backward[slot.index(r.shape)] = end
+	now := r.t.Order[d][at : at+n]
+	for _, slot := range now {
+		arrival, ok := r.arrival(d, slot)
+		if !ok {
+			return 0
+		}
+		start, end = max(start, arrival), end+r.c.at(slot)
 	}
-	return slot, true
+	end += start
+	for _, slot := range now {
+		r.t.Start[d] = append(r.t.Start[d], start)
+		r.t.End[d] = append(r.t.End[d], end)
+		switch slot.Phase {
+		case F:
+			r.forward[slot.index(r.shape)] = end
+		case B, I:
+			r.backward[slot.index(r.shape)] = end
+		}
+	}
+	return n
 }
 
 // arrival is when the last input of a pass of device d is there; false if one

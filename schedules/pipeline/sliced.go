@@ -24,8 +24,8 @@ func (f sliced) order(s Shape) [][]Slot {
 			for chunk := range v {
 				for mb := first; mb < min(first+f.group, m); mb++ {
 					for k := range n {
-						forward = append(forward, Slot{F, int32(chunk*p + d), int32(mb), int32(k)})
-						backward = append(backward, Slot{B, int32((v-1-chunk)*p + d), int32(mb), int32(n - 1 - k)})
+						forward = append(forward, Slot{Phase: F, Stage: int32(chunk*p + d), Microbatch: int32(mb), Slice: int32(k)})
+						backward = append(backward, Slot{Phase: B, Stage: int32((v-1-chunk)*p + d), Microbatch: int32(mb), Slice: int32(n - 1 - k)})
 					}
 				}
 			}

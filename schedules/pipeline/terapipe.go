@@ -27,7 +27,7 @@ func (t teraPipe) Order(s Shape) ([][]Slot, error) {
 		forward := make([]Slot, 0, 2*s.Microbatches*s.slices())
 		for mb := range s.Microbatches {
 			for k := range s.slices() {
-				forward = append(forward, Slot{F, int32(d), int32(mb), int32(k)})
+				forward = append(forward, Slot{Phase: F, Stage: int32(d), Microbatch: int32(mb), Slice: int32(k)})
 			}
 		}
 		backward := slices.Clone(forward)

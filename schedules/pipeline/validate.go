@@ -25,6 +25,9 @@ func Validate(s Schedule, shape Shape, order [][]Slot) error {
 			if on := s.Device(shape, int(slot.Stage)); on != d {
 				return fmt.Errorf("device %d, slot %d: %v belongs to device %d", d, i, slot, on)
 			}
+			if slot.Paired && (i == 0 || slots[i-1].Phase != F || slot.Phase != B && slot.Phase != I) {
+				return fmt.Errorf("device %d, slot %d: %v is paired, but is no backward behind a forward", d, i, slot)
+			}
 			bit := uint8(1) << slot.Phase
 			if seen[slot.index(shape)]&bit != 0 {
 				return fmt.Errorf("device %d, slot %d: %v is there twice", d, i, slot)
@@ -61,5 +64,5 @@ func (s Slot) index(shape Shape) int {
 // slotAt is the forward with that index.
 func slotAt(shape Shape, index int) Slot {
 	n := shape.slices()
-	return Slot{F, int32(index / n / shape.Microbatches), int32(index / n % shape.Microbatches), int32(index % n)}
+	return Slot{Phase: F, Stage: int32(index / n / shape.Microbatches), Microbatch: int32(index / n % shape.Microbatches), Slice: int32(index % n)}
 }
