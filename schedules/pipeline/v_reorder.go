@@ -1,10 +1,5 @@
 package pipeline
 
-import (
-	"cmp"
-	"slices"
-)
-
 // Reordering of V-shaped building blocks (sail-sg's reference of
 // arXiv:2405.15362): passes of a repeating block are moved to earlier free slots
 // as long as no device holds more than before, then everything starts as early as
@@ -136,12 +131,11 @@ func (b *blocks) putWeights(split bool) {
 	}
 }
 
-// held is the most activations that a device holds; without rows of weight
-// gradients each idle slot pays for a backward.
-func (b *blocks) held(d int) int {
+// held is the most activations that a device with that timeline holds; without
+// weight gradients on it each idle slot pays for a backward.
+func held(line []int, weights bool) int {
 	now, most, unpaid := 0, 0, 0
-	weights := len(b.slot[d][typeWeights]) > 0
-	for _, t := range b.timeline(d) {
+	for _, t := range line {
 		switch {
 		case t == 0 || t == 1:
 			now++
@@ -160,7 +154,7 @@ func (b *blocks) held(d int) int {
 }
 
 // needs is the last slot of what a pass waits for.
-func (b *blocks) needs(d, t, j int, backwards []int) int {
+func (b *blocks) needs(d, t, j int) int {
 	latest := -1
 	other := d - 1
 	if t == 1 || t == 3 {
@@ -173,7 +167,7 @@ func (b *blocks) needs(d, t, j int, backwards []int) int {
 		latest = max(latest, b.slot[d][t-1][j])
 	}
 	if t == typeWeights {
-		latest = max(latest, backwards[j])
+		latest = max(latest, nth(b.slot[d][2], b.slot[d][3], j))
 	}
 	if j > 0 {
 		latest = max(latest, b.slot[d][t][j-1])
@@ -181,11 +175,20 @@ func (b *blocks) needs(d, t, j int, backwards []int) int {
 	return latest
 }
 
-// backwards are the slots of a device's backwards, sorted.
-func (b *blocks) backwards(d int) []int {
-	x := slices.Concat(b.slot[d][2], b.slot[d][3])
-	slices.SortFunc(x, cmp.Compare[int])
-	return x
+// nth is the n-th smallest, from 0, of two sorted rows.
+func nth(a, b []int, n int) int {
+	i, j := 0, 0
+	for {
+		var x int
+		if j == len(b) || i < len(a) && a[i] < b[j] {
+			x, i = a[i], i+1
+		} else {
+			x, j = b[j], j+1
+		}
+		if i+j > n {
+			return x
+		}
+	}
 }
 
 // reorder moves passes of the start and of the end to earlier free slots, then
@@ -195,8 +198,10 @@ func (b *blocks) reorder(withWeights bool) {
 		b.putWeights(false)
 	}
 	limit := 0
+	lines := make([][]int, b.p)
 	for d := range b.slot {
-		limit = max(limit, b.held(d))
+		lines[d] = b.timeline(d)
+		limit = max(limit, held(lines[d], withWeights))
 	}
 	phase := 0
 	b.merge(func(d, t, j int) {
@@ -212,21 +217,17 @@ func (b *blocks) reorder(withWeights bool) {
 		if phase == 0 && !withWeights {
 			return
 		}
-		var backwards []int
-		if t == typeWeights {
-			backwards = b.backwards(d)
-		}
-		was := b.slot[d][t][j]
-		line := b.timeline(d)
-		for s := b.needs(d, t, j, backwards) + 1; s < was; s++ {
+		line, was := lines[d], b.slot[d][t][j]
+		for s := b.needs(d, t, j) + 1; s < was; s++ {
 			if line[s] >= 0 {
 				continue
 			}
-			b.slot[d][t][j] = s
-			if b.held(d) <= limit {
+			line[s], line[was] = t, -1
+			if held(line, withWeights) <= limit {
+				b.slot[d][t][j] = s
 				return
 			}
-			b.slot[d][t][j] = was
+			line[s], line[was] = -1, t
 		}
 	})
 	if !withWeights {
@@ -243,11 +244,10 @@ func (b *blocks) squeeze() {
 	b.merge(func(d, t, j int) {
 		start := free[d]
 		if t == typeWeights { // of the backwards so far
-			backwards := done.backwards(d)
-			start = max(start, backwards[paid[d]]+1)
+			start = max(start, nth(done.slot[d][2], done.slot[d][3], paid[d])+1)
 			paid[d]++
 		} else {
-			start = max(start, done.needs(d, t, j, nil)+1)
+			start = max(start, done.needs(d, t, j)+1)
 		}
 		done.slot[d][t] = append(done.slot[d][t], start)
 		free[d] = start + 1
