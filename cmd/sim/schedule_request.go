@@ -18,6 +18,7 @@ const (
 	fileName  = "file"
 	vocabName = "vocab_1f1b"
 	bw2Name   = "pipedream_2bw"
+	autoName  = "zb_auto"
 )
 
 // scheduleRequest is a scheduleCmd understood.
@@ -38,6 +39,8 @@ var scheduleKeys = map[string]map[string]string{
 	fileName:           {"file": "path of the order"},
 	vocabName:          {"S": "time of a device's share of the output layer", "barriers": "1 or 2"},
 	bw2Name:            {"batches": "batches without a flush"},
+	autoName:           {"limit": "most microbatches that a device holds; else --memory-limit"},
+	"hanayo":           {"W": "waves, half the chunks a device"},
 }
 
 func (c *scheduleCmd) request() (*scheduleRequest, error) {
@@ -68,7 +71,7 @@ func (c *scheduleCmd) request() (*scheduleRequest, error) {
 
 // lookup finds the schedule; nil for those that are not orders of passes alone.
 func (q *scheduleRequest) lookup() (pipeline.Schedule, error) {
-	own := []string{fileName, vocabName, bw2Name}
+	own := []string{fileName, vocabName, bw2Name, autoName}
 	if slices.Contains(own, q.name) {
 		return nil, nil
 	}
@@ -179,7 +182,17 @@ func (q *scheduleRequest) sizes(c *scheduleCmd, order pipeline.Schedule, params 
 	if e, ok := params["e"]; ok && e != "2" {
 		return fmt.Errorf("--param e is %q: SlimPipe's artifact has 2 warm-up slices a hop; seq1f1b has 1", e)
 	}
-	if c.Virtual != 0 {
+	waves, err := whole(params, "W")
+	if err != nil {
+		return err
+	}
+	switch {
+	case waves > 0 && c.Virtual != 0 && c.Virtual != 2*waves:
+		return fmt.Errorf("--param W is %d, which is %d chunks a device, but --virtual is %d", waves, 2*waves, c.Virtual)
+	case waves > 0:
+		q.shape.Virtual = 2 * waves
+		return nil
+	case c.Virtual != 0:
 		return nil
 	}
 	q.shape.Virtual = 1
@@ -250,51 +263,5 @@ func (q *scheduleRequest) price(c *scheduleCmd, params map[string]string) error 
 	}
 	q.costs = varied
 	q.notes = append(q.notes, "Costs differ from pass to pass and are rounded to a millionth.")
-	return nil
-}
-
-// plan chooses what times the schedule.
-func (q *scheduleRequest) plan(c *scheduleCmd, order pipeline.Schedule, params map[string]string) error {
-	if c.Blocking && q.name != "1f1b" {
-		return fmt.Errorf("--blocking: the blocking transfers of 1f1b are known, not those of %s", q.name)
-	}
-	switch q.name {
-	case vocabName:
-		return q.planVocabulary(params)
-	case bw2Name:
-		batches, err := whole(params, "batches")
-		if err != nil {
-			return err
-		}
-		batches = max(batches, 1)
-		q.notes = append(q.notes, fmt.Sprintf("%d batches of %d microbatches without a flush; two versions of the weights are kept.", batches, q.shape.Microbatches))
-		q.run = func() (*pipeline.Timing, error) { return pipeline.PipeDream2BW(q.shape, batches, q.costs) }
-	default:
-		q.run = func() (*pipeline.Timing, error) { return pipeline.Simulate(order, q.shape, q.costs) }
-		if c.Blocking {
-			if err := order.Check(q.shape); err != nil {
-				return fmt.Errorf("schedule %s: %w", q.name, err)
-			}
-			q.run = func() (*pipeline.Timing, error) { return pipeline.SimulateBlocking(q.shape, q.costs) }
-		}
-	}
-	return nil
-}
-
-func (q *scheduleRequest) planVocabulary(params map[string]string) error {
-	if _, ok := params["S"]; !ok {
-		return fmt.Errorf("schedule %s needs --param S=TIME, the time of a device's share of the output layer", vocabName)
-	}
-	barriers, err := whole(params, "barriers")
-	if err != nil {
-		return err
-	}
-	s, err := strconv.ParseFloat(params["S"], 64)
-	if err != nil {
-		return fmt.Errorf("--param S is %q, not a number", params["S"])
-	}
-	q.run = func() (*pipeline.Timing, error) {
-		return pipeline.VocabularyParallel(q.shape, max(barriers, 1), q.costs, unit.Time(math.Round(s*float64(q.scale))))
-	}
 	return nil
 }
