@@ -34,6 +34,9 @@ var (
 		"it comes with the Python package nvidia-nccl-cu13 (or -cu12) and with NVIDIA's packages; put its folder into LD_LIBRARY_PATH"}
 )
 
+// toolkit is where CUDA's installer puts libraries, on the loader's path or not.
+const toolkit = "/usr/local/cuda/lib64/"
+
 // open loads the library and its functions.
 func (l library) open(functions map[string]any) error {
 	files := l.files
@@ -45,6 +48,9 @@ func (l library) open(functions map[string]any) error {
 	var file string
 	for _, file = range files {
 		if handle, err = purego.Dlopen(file, purego.RTLD_NOW|purego.RTLD_GLOBAL); err == nil {
+			break
+		}
+		if handle, err = purego.Dlopen(toolkit+file, purego.RTLD_NOW|purego.RTLD_GLOBAL); err == nil {
 			break
 		}
 	}
