@@ -129,6 +129,23 @@ func TestLaunch(t *testing.T) {
 	})
 }
 
+func TestTile(t *testing.T) {
+	each(t, func(t *testing.T, dev gpu.Device) {
+		pattern := []byte{1, 2, 3}
+		for _, bytes := range []int64{1, 3, 4, 6, 20, 1000} {
+			p, err := dev.Alloc(bytes)
+			require.NoError(t, err)
+			require.NoError(t, gpu.Tile(dev, p, bytes, pattern))
+			got := make([]byte, bytes)
+			require.NoError(t, dev.Download(got, p))
+			for i := range got {
+				require.Equal(t, pattern[i%3], got[i], "byte %d of %d", i, bytes)
+			}
+			require.NoError(t, dev.Free(p))
+		}
+	})
+}
+
 func TestEvents(t *testing.T) {
 	each(t, func(t *testing.T, dev gpu.Device) {
 		m, err := dev.Load([]byte(fakecuda.PTX))

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"unsafe"
 
 	"orrery/kernels/bench"
 	"orrery/kernels/gpu"
@@ -91,15 +90,18 @@ func (g *groupedCase) Close() error {
 	return errors.Join(err, status("cublasDestroy", g.lib.destroy(g.lib.handle)))
 }
 
-// upload allocates and fills a buffer.
-func (g *groupedCase) upload(data []byte) (gpu.Ptr, error) {
-	p, err := g.dev.Alloc(int64(len(data)))
+// tile allocates a buffer and fills it with a pattern over and over.
+func (g *groupedCase) tile(bytes int64, pattern []byte) (gpu.Ptr, error) {
+	p, err := g.dev.Alloc(bytes)
 	if err != nil {
 		return 0, err
 	}
 	g.ptrs = append(g.ptrs, p)
-	return p, g.dev.Upload(p, data)
+	return p, gpu.Tile(g.dev, p, bytes, pattern)
 }
+
+// upload allocates a buffer for data.
+func (g *groupedCase) upload(data []byte) (gpu.Ptr, error) { return g.tile(int64(len(data)), data) }
 
 func (g grouped) prepare(_ context.Context, dev gpu.Device, seed uint64) (_ bench.Prepared, err error) {
 	lib, err := openCublas()
@@ -113,16 +115,15 @@ func (g grouped) prepare(_ context.Context, dev gpu.Device, seed uint64) (_ benc
 		}
 	}()
 	r := rand.New(rand.NewPCG(seed, 3))
-	x, w := make([]byte, 2*g.Tokens*g.K), make([]byte, 2*g.Groups*g.N*g.K)
-	numbers.Repeat(r, x, numbers.NormalBF16)
-	numbers.Repeat(r, w, numbers.NormalBF16)
-	if c.x, err = c.upload(x); err != nil {
+	bytesX, bytesW := 2*g.Tokens*g.K, 2*g.Groups*g.N*g.K
+	x, w := numbers.Pattern(r, bytesX, numbers.NormalBF16), numbers.Pattern(r, bytesW, numbers.NormalBF16)
+	if c.x, err = c.tile(bytesX, x); err != nil {
 		return nil, err
 	}
-	if c.w, err = c.upload(w); err != nil {
+	if c.w, err = c.tile(bytesW, w); err != nil {
 		return nil, err
 	}
-	if c.y, err = c.upload(make([]byte, 2*g.Tokens*g.N)); err != nil {
+	if c.y, err = c.tile(2*g.Tokens*g.N, []byte{0}); err != nil {
 		return nil, err
 	}
 	if err := g.describe(c); err != nil {
@@ -172,8 +173,8 @@ func (g grouped) check(c *groupedCase, x, w []byte, r *rand.Rand) (err error) {
 	if err := s.Sync(); err != nil {
 		return err
 	}
-	at := func(data []byte, i int64) float64 {
-		return numbers.FromBF16(*(*uint16)(unsafe.Pointer(&data[2*i])))
+	at := func(pattern []byte, i int64) float64 {
+		return numbers.FromBF16(binary.LittleEndian.Uint16(pattern[2*i%int64(len(pattern)):]))
 	}
 	rows := g.Rows()
 	for range 64 {

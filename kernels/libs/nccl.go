@@ -1,6 +1,7 @@
 package libs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -258,11 +259,11 @@ func (k collective) prepare(_ context.Context, dev gpu.Device, seed uint64) (_ b
 	return c, c.verify(dev, inputs)
 }
 
-func (r *rank) fill(bytes int64, rng *rand.Rand) (_ []float64, err error) {
-	if r.in, err = r.dev.Alloc(bytes); err != nil {
+func (r *rank) fill(size int64, rng *rand.Rand) (_ []float64, err error) {
+	if r.in, err = r.dev.Alloc(size); err != nil {
 		return nil, err
 	}
-	if r.out, err = r.dev.Alloc(bytes); err != nil {
+	if r.out, err = r.dev.Alloc(size); err != nil {
 		return nil, err
 	}
 	if r.stream, err = r.dev.NewStream(); err != nil {
@@ -271,8 +272,8 @@ func (r *rank) fill(bytes int64, rng *rand.Rand) (_ []float64, err error) {
 	if r.done, err = r.dev.NewEvent(); err != nil {
 		return nil, err
 	}
-	data := make([]byte, bytes)
-	numbers.Repeat(rng, data, numbers.NormalF32)
+	pattern := numbers.Pattern(rng, size, numbers.NormalF32)
+	data := bytes.Repeat(pattern, int((size-1)/int64(len(pattern))+1))[:size]
 	return numbers.F32s(data), r.dev.Upload(r.in, data)
 }
 

@@ -143,15 +143,13 @@ func FromE5M2(b byte) float64 {
 	return sign * math.Ldexp(4+m, e-17)
 }
 
-// period of what Repeat repeats, in bytes: not one of any row of a matrix.
-const period = 4<<20 - 8*51
+// Period of the random data of large operands, in bytes: drawing gigabytes one by
+// one would take longer than measuring them. It is not one of any row of a matrix.
+const Period = 4<<20 - 8*51
 
-// Repeat fills with what draw gives, over and over: drawing gigabytes one by one
-// would take longer than measuring them.
-func Repeat(r *rand.Rand, out []byte, draw func(*rand.Rand, []byte)) {
-	n := min(period, len(out))
-	draw(r, out[:n])
-	for n < len(out) {
-		n += copy(out[n:], out[:n])
-	}
+// Pattern draws what an operand of so many bytes repeats: all of a small one.
+func Pattern(r *rand.Rand, bytes int64, draw func(*rand.Rand, []byte)) []byte {
+	out := make([]byte, min(bytes, Period))
+	draw(r, out)
+	return out
 }

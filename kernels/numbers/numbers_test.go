@@ -36,9 +36,10 @@ func TestFP8(t *testing.T) {
 	require.True(t, math.IsInf(FromE5M2(0x7c), 1))
 }
 
-func TestRepeat(t *testing.T) {
-	out := make([]byte, 2*period+100)
-	Repeat(rand.New(rand.NewPCG(1, 1)), out, RandomBits)
-	require.Equal(t, out[:100], out[period:period+100])
-	require.Equal(t, out[:100], out[2*period:])
+func TestPattern(t *testing.T) {
+	draw := func(r *rand.Rand, out []byte) { RandomBits(r, out) }
+	require.Len(t, Pattern(rand.New(rand.NewPCG(1, 1)), 800, draw), 800)
+	long := Pattern(rand.New(rand.NewPCG(1, 1)), 1<<33, draw)
+	require.Len(t, long, Period)
+	require.NotEqual(t, long[:800], long[800:1600])
 }

@@ -12,6 +12,7 @@ import (
 	"orrery/kernels/bench"
 	"orrery/kernels/cuda"
 	"orrery/kernels/gpu"
+	"orrery/kernels/numbers"
 )
 
 // builder declares one call of a kernel: its data, arguments, grid and what it
@@ -36,9 +37,6 @@ type output struct {
 	check func(got []byte) error
 }
 
-// pattern is how many random bytes large inputs repeat.
-const pattern = 4 << 20
-
 func (b *builder) alloc(bytes int64) gpu.Ptr {
 	if b.err != nil {
 		return 0
@@ -59,10 +57,8 @@ func (b *builder) in(n int64, draw func(*rand.Rand, []byte), size int64) (gpu.Pt
 		b.upload(p, data)
 		return p, data
 	}
-	data := make([]byte, min(n*size, pattern))
-	draw(b.rng, data)
-	for at := int64(0); at < n*size && b.err == nil; at += pattern {
-		b.upload(p+gpu.Ptr(at), data[:min(pattern, n*size-at)])
+	if pattern := numbers.Pattern(b.rng, n*size, draw); b.err == nil {
+		b.err = gpu.Tile(b.dev, p, n*size, pattern)
 	}
 	return p, nil
 }
@@ -187,7 +183,7 @@ func (k kernel) prepare(small, real definition, bytes float64) func(context.Cont
 			if b.err != nil {
 				return nil, b.err
 			}
-			if b.shared > 48<<10 {
+			if b.shared > 0 {
 				if err := f.AllowShared(int(b.shared)); err != nil {
 					return nil, err
 				}
