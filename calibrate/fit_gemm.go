@@ -51,8 +51,19 @@ func fitGEMM(samples []Sample, g *hw.GPU, p *cost.Profile) error {
 		p.GEMM = map[unit.DType]*cost.GEMMModel{}
 	}
 	for _, d := range sortedKeys(byDType) {
+		var own, public []Sample
+		for _, s := range byDType[d] {
+			if s.Own {
+				own = append(own, s)
+			} else {
+				public = append(public, s)
+			}
+		}
 		fit, folds := fitGEMMRows, 1
-		if !standsAlone(byDType[d]) {
+		switch {
+		case len(own) > 0 && len(public) > 0:
+			fit = fitGEMMBoth
+		case !standsAlone(byDType[d]):
 			if p.Base() == nil {
 				return fmt.Errorf("%s: %d rows are too few, or of too few sizes, without a base profile to correct", d, len(byDType[d]))
 			}
@@ -149,6 +160,106 @@ func fitGEMMRows(samples []Sample, g *hw.GPU, _ *cost.Profile) (*cost.GEMMModel,
 	return m, err
 }
 
+// fitGEMMBoth fits a model to public tables, then what training calls to this
+// project's samples of cuBLASLt: in narrow formats the time over the tables'
+// median, and in all formats the layouts' ratios to the forward product.
+func fitGEMMBoth(samples []Sample, g *hw.GPU, p *cost.Profile) (*cost.GEMMModel, error) {
+	var own, public []Sample
+	for _, s := range samples {
+		if s.Own {
+			own = append(own, s)
+		} else {
+			public = append(public, s)
+		}
+	}
+	m, err := fitGEMMRows(public, g, p)
+	if err != nil {
+		return nil, err
+	}
+	narrow := own[0].Kernel.(cost.GEMM).DType.Bytes() < 2
+	if narrow {
+		m.Fastest = nil
+		var at []cost.Coords
+		var target, weight []float64
+		for _, s := range own {
+			if k := s.Kernel.(cost.GEMM); forward(k) == k {
+				k.Fastest = false
+				e, err := m.Price(k, g)
+				if err != nil {
+					return nil, err
+				}
+				at, target, weight = append(at, k.Coords()), append(target, math.Log(s.Micros/e.Time.Micros())), append(weight, weightOf(s.Micros))
+			}
+		}
+		if m.Fastest, err = fitSurface(fastestLayout(), at, target, weight); err != nil {
+			return nil, err
+		}
+	}
+	byLayout := map[cost.Layout][]Sample{}
+	for _, s := range own {
+		if k := s.Kernel.(cost.GEMM); forward(k) != k {
+			byLayout[k.Layout] = append(byLayout[k.Layout], s)
+		}
+	}
+	m.Layouts = map[cost.Layout]cost.LayoutFit{}
+	for _, l := range sortedKeys(byLayout) {
+		rows := byLayout[l]
+		above, extra, micros := make([]float64, len(rows)), make([]float64, len(rows)), make([]float64, len(rows))
+		for i, s := range rows {
+			e, err := m.Price(forward(s.Kernel.(cost.GEMM)), g)
+			if err != nil {
+				return nil, err
+			}
+			above[i], extra[i], micros[i] = max(e.Time.Micros()-m.Launch, 0.1), accumulateMicros(s, g), s.Micros
+		}
+		if m.Layouts[l], err = fitLayout(l, m.Launch, above, extra, micros); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// forward is the forward product of the same sizes.
+func forward(k cost.GEMM) cost.GEMM {
+	k.Layout = cost.Fwd
+	return k
+}
+
+// accumulateMicros is how long the bytes take that adding to fp32 moves beyond
+// writing bf16, at the memory's peak.
+func accumulateMicros(s Sample, g *hw.GPU) float64 {
+	k := s.Kernel.(cost.GEMM)
+	if k.Layout != cost.Wgrad {
+		return 0
+	}
+	return 6 * float64(k.M*k.N*max(k.Batch, 1)) / (g.HBMGBps * 1e3)
+}
+
+// fitLayout fits a layout's ratio to forward products: above is their time above
+// the launch, extra the time of accumulation in fp32 at peak bandwidth, all in
+// microseconds.
+func fitLayout(l cost.Layout, launch float64, above, extra, micros []float64) (cost.LayoutFit, error) {
+	start := []float64{1}
+	if l == cost.Wgrad {
+		start = append(start, 1)
+	}
+	f, _, err := fitPositive(start, micros, func(i int, f []float64) float64 {
+		us := launch + f[0]*above[i]
+		if len(f) > 1 {
+			us += f[1] * extra[i]
+		}
+		return us
+	})
+	if err != nil {
+		return cost.LayoutFit{}, err
+	}
+	fit := cost.LayoutFit{Factor: round4(f[0])}
+	if len(f) > 1 {
+		fit.Traffic = round4(f[1])
+	}
+	return fit, nil
+}
+
 // fastestLayout is coarse: libraries differ by what they were made for, not by tiles.
 func fastestLayout() cost.Surface {
 	return cost.Surface{lattice(axis("m", 4, 8, 10, 12, 14), axis("n", 9, 11, 13, 15), axis("k", 9, 11, 13, 15))}
@@ -181,21 +292,17 @@ func fitGEMMOverBase(samples []Sample, g *hw.GPU, p *cost.Profile) (*cost.GEMMMo
 	for i, s := range samples {
 		k := s.Kernel.(cost.GEMM)
 		byLayout[k.Layout] = append(byLayout[k.Layout], i)
-		forward := k
-		forward.Layout = cost.Fwd
-		e, err := p.Price(forward) // p has no fit of this format now: its base's price
+		e, err := p.Price(forward(k)) // p has no fit of this format now: its base's price
 		if err != nil {
 			return nil, err
 		}
 		first[i] = e.Time.Micros()
 		at[i] = k.Coords()
 		at[i]["us"] = max(cost.ShortestLog2, min(cost.LongestLog2, math.Log2(first[i])))
-		if k.Layout == cost.Wgrad {
-			extra[i] = 6 * float64(k.M*k.N*max(k.Batch, 1)) / (g.HBMGBps * 1e3)
-		}
+		extra[i] = accumulateMicros(s, g)
 	}
-	// time of row i above the launch, as a forward product and in its own layout
-	forward := func(i int) float64 { return max(first[i]*math.Exp(m.Surface.At(at[i]))-m.Launch, 0.1) }
+	// time of row i above the launch, as a forward product
+	aboveLaunch := func(i int) float64 { return max(first[i]*math.Exp(m.Surface.At(at[i]))-m.Launch, 0.1) }
 	for range turns {
 		target, weight := make([]float64, len(samples)), make([]float64, len(samples))
 		for i, s := range samples {
@@ -216,29 +323,13 @@ func fitGEMMOverBase(samples []Sample, g *hw.GPU, p *cost.Profile) (*cost.GEMMMo
 			if l == "" || l == cost.Fwd {
 				continue
 			}
-			micros := make([]float64, len(rows))
-			for j, i := range rows {
-				micros[j] = samples[i].Micros
+			var above, add, micros []float64
+			for _, i := range rows {
+				above, add, micros = append(above, aboveLaunch(i)), append(add, extra[i]), append(micros, samples[i].Micros)
 			}
-			start := []float64{1}
-			if l == cost.Wgrad {
-				start = append(start, 1)
-			}
-			f, _, err := fitPositive(start, micros, func(j int, f []float64) float64 {
-				us := m.Launch + f[0]*forward(rows[j])
-				if len(f) > 1 {
-					us += f[1] * extra[rows[j]]
-				}
-				return us
-			})
-			if err != nil {
+			if m.Layouts[l], err = fitLayout(l, m.Launch, above, add, micros); err != nil {
 				return nil, err
 			}
-			fit := cost.LayoutFit{Factor: round4(f[0])}
-			if len(f) > 1 {
-				fit.Traffic = round4(f[1])
-			}
-			m.Layouts[l] = fit
 		}
 	}
 	return m, nil

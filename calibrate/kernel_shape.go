@@ -58,7 +58,7 @@ func kernelValues(k cost.Kernel) (name string, values map[string]string) {
 	case cost.Attention:
 		v := map[string]string{"batch": n(k.Batch), "seq": n(k.SeqQ), "heads": n(k.Heads), "head_dim": n(k.HeadDim), "v_dim": n(k.VDim),
 			"window": n(k.Window), "causal": strconv.FormatBool(k.Causal), "backward": strconv.FormatBool(k.Backward),
-			"decode": strconv.FormatBool(k.Decode), "fa2": strconv.FormatBool(k.FA2), "deterministic": strconv.FormatBool(k.Deterministic),
+			"decode": strconv.FormatBool(k.Decode), "fa2": strconv.FormatBool(k.FA2), "cudnn": strconv.FormatBool(k.CuDNN), "deterministic": strconv.FormatBool(k.Deterministic),
 			"dtype": string(k.DType), "kv_dtype": string(k.KVDType)}
 		if k.SeqKV != k.SeqQ {
 			v["seq_kv"] = n(k.SeqKV)

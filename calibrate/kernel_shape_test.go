@@ -26,7 +26,7 @@ func drawKernel(t *rapid.T) cost.Kernel {
 		return cost.GroupedGEMM{Groups: n("g"), Tokens: n("t"), N: n("n"), K: n("k"), DType: dtype, Layout: layout, MaxOverMean: rapid.Float64Range(1, 9).Draw(t, "skew")}
 	case 2:
 		a := cost.Attention{Batch: n("b"), SeqQ: n("q"), SeqKV: n("kv"), Heads: n("h"), KVHeads: n("kvh"), HeadDim: n("d"), VDim: n("v"), Window: n("w") - 1,
-			Causal: yes("causal"), Backward: yes("backward"), Decode: yes("decode"), FA2: yes("fa2"), Deterministic: yes("det"), DType: dtype}
+			Causal: yes("causal"), Backward: yes("backward"), Decode: yes("decode"), FA2: yes("fa2"), CuDNN: yes("cudnn"), Deterministic: yes("det"), DType: dtype}
 		if yes("cache") {
 			a.KVDType = unit.FP8
 		}

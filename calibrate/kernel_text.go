@@ -41,11 +41,11 @@ var kernelSpecs = []kernelSpec{
 				DType: v.dtype("dtype"), Layout: v.layout(), MaxOverMean: v.float("max_over_mean")}
 		}},
 	{"attention", []sizeKey{{"batch", "1"}, {"seq", required}, {"seq_kv", "0"}, {"heads", required}, {"kv_heads", "0"}, {"head_dim", "128"}, {"v_dim", "0"},
-		{"window", "0"}, {"causal", "true"}, {"backward", "false"}, {"decode", "false"}, {"fa2", "false"}, {"deterministic", "false"}, {"dtype", "bf16"}, {"kv_dtype", "none"}},
+		{"window", "0"}, {"causal", "true"}, {"backward", "false"}, {"decode", "false"}, {"fa2", "false"}, {"cudnn", "false"}, {"deterministic", "false"}, {"dtype", "bf16"}, {"kv_dtype", "none"}},
 		func(v *sizes) cost.Kernel {
 			a := cost.Attention{Batch: v.int("batch"), SeqQ: v.int("seq"), SeqKV: v.int("seq_kv"), Heads: v.int("heads"), KVHeads: v.int("kv_heads"),
 				HeadDim: v.int("head_dim"), VDim: v.int("v_dim"), Window: v.int("window"), Causal: v.bool("causal"), Backward: v.bool("backward"),
-				Decode: v.bool("decode"), FA2: v.bool("fa2"), Deterministic: v.bool("deterministic"), DType: v.dtype("dtype")}
+				Decode: v.bool("decode"), FA2: v.bool("fa2"), CuDNN: v.bool("cudnn"), Deterministic: v.bool("deterministic"), DType: v.dtype("dtype")}
 			if v.text("kv_dtype") != "none" {
 				a.KVDType = v.dtype("kv_dtype")
 			}

@@ -73,10 +73,17 @@ func (t *tables) readSamples(use *TableUse, data []byte, g *hw.GPU) error {
 	return nil
 }
 
+// hostBoundBackward is how long a backward pass of the probe must take, in
+// microseconds: shorter ones take 170 us and more whatever their size, as calls of
+// autograd are not captured in a graph.
+const hostBoundBackward = 500
+
 // sampleOfRow turns a row into a sample, or says why no fit can use it.
 func sampleOfRow(r sample.Row) (Sample, string) {
 	k, err := RowKernel(r)
 	switch {
+	case r.Kernel == "cublas_grouped": // 2.3 times slower than torch._grouped_mm on an H100
+		return Sample{}, "grouped GEMM of cuBLAS: kept in the file, frameworks train with faster kernels"
 	case err != nil:
 		return Sample{}, fmt.Sprintf("%s: not a kernel that has prices: %v", r.Kernel, err)
 	case k == nil && r.Family == string(cost.FamMemory):
@@ -87,6 +94,20 @@ func sampleOfRow(r sample.Row) (Sample, string) {
 		return Sample{}, fmt.Sprintf("%s: in %s, not a time", r.Family, r.Unit)
 	case !(r.Median > 0 && r.Median < longest):
 		return Sample{}, "no time"
+	}
+	if a, ok := k.(cost.Attention); ok {
+		switch {
+		case r.Kernel == "sdpa_efficient":
+			return Sample{}, "memory-efficient attention of PyTorch: kept in the file, no prices of it"
+		case a.Backward && r.Median < hostBoundBackward:
+			return Sample{}, "backward attention below 0.5 ms: the host time of PyTorch's autograd shows"
+		}
+		a.FA2, a.CuDNN = r.Kernel == "sdpa_flash", r.Kernel == "sdpa_cudnn"
+		k = a
+	}
+	if g, ok := k.(cost.GEMM); ok && r.Kernel == "cublaslt" && g.DType.Bytes() < 2 {
+		g.Fastest = true // of narrow formats, engines bring kernels of their own
+		k = g
 	}
 	return Sample{Kernel: k, DType: r.DType, Micros: r.Median, Own: true}, ""
 }
@@ -167,19 +188,24 @@ func (s Sample) kind() string {
 
 // preferOwn keeps, of each kind of kernel, this project's samples if they are
 // enough for a fit, and puts the rows of public tables aside; else it keeps the
-// tables and says how many samples are missing.
+// tables and says how many samples are missing. It keeps both where samples
+// correct a fit to the tables.
 func preferOwn(samples []Sample, skipped map[cost.Family]string) (kept, aside []Sample) {
-	own := map[string]int{}
+	own, public := map[string][]Sample{}, map[string][]Sample{}
 	for _, s := range samples {
-		if a, ok := s.Kernel.(cost.Attention); s.Own && (!ok || !a.Backward) { // fits are of forward passes
-			own[s.kind()]++
+		if a, ok := s.Kernel.(cost.Attention); s.Own && (!ok || !a.Backward && !a.FA2 && !a.CuDNN) { // fits are of forward passes of the generation's kernel
+			own[s.kind()] = append(own[s.kind()], s)
+		} else if !s.Own {
+			public[s.kind()] = append(public[s.kind()], s)
 		}
 	}
 	for _, s := range samples {
 		f := s.Kernel.Family()
-		n := own[s.kind()]
+		n := len(own[s.kind()])
 		enough := n > 0 && n >= fewestOwnRows[f]
 		switch {
+		case f == cost.FamGEMM && enough && !standsAlone(own[s.kind()]) && standsAlone(public[s.kind()]):
+			kept = append(kept, s)
 		case s.Own == enough:
 			kept = append(kept, s)
 		case s.Own:

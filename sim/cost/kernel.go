@@ -143,6 +143,7 @@ type Attention struct {
 	Causal, Backward   bool
 	Decode             bool // one query token against a KV cache
 	FA2                bool // FlashAttention-2, not the kernel made for the GPU's generation
+	CuDNN              bool // cuDNN's kernel, as Transformer Engine picks it on Hopper
 	Deterministic      bool // backward without atomic additions
 	DType              unit.DType
 	// KVDType is the format of the KV cache that the kernel writes and reads. ""
@@ -233,6 +234,9 @@ func (a Attention) String() string {
 	}
 	if a.FA2 {
 		s += " fa2=true"
+	}
+	if a.CuDNN {
+		s += " cudnn=true"
 	}
 	if a.Deterministic {
 		s += " deterministic=true"

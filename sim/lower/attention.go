@@ -118,7 +118,7 @@ func (s *shapes) kernel(layer, q, kv int64, causal, backward bool) cost.Attentio
 	a := s.m.Attn
 	k := cost.Attention{Batch: s.s.Training.MicroBatch, SeqQ: q, SeqKV: kv, Heads: s.heads, KVHeads: s.kvHeads,
 		HeadDim: a.HeadDim, Causal: causal, Backward: backward, DType: unit.BF16, Window: s.m.Window(layer),
-		FA2: s.fw.FlashAttention2, Deterministic: s.fw.DeterministicAttn}
+		FA2: s.fw.FlashAttention2, CuDNN: !s.fw.FlashAttention2, Deterministic: s.fw.DeterministicAttn}
 	if a.MLA() {
 		k.HeadDim, k.VDim, k.KVHeads = a.Nope+a.Rope, a.VDim, s.heads
 	}
