@@ -15,7 +15,7 @@ import (
 // scheduleCmd is `sim schedule`: one pipeline schedule, its order and how it
 // runs under costs that are given, not priced.
 type scheduleCmd struct {
-	Name         string   `arg:"" help:"A schedule of sim list schedules, or pipedream_2bw, vocab_1f1b, zb_auto, file (an order in PyTorch's pipeline grammar)."`
+	Name         string   `arg:"" help:"A schedule of sim list schedules, or pipedream_2bw, vocab_1f1b, zb_auto, zbv_auto, file (an order in PyTorch's pipeline grammar)."`
 	Stages       int      `help:"Devices of the pipeline, p."`
 	Microbatches int      `help:"Microbatches, m."`
 	Virtual      int      `help:"Model chunks a device, v; the schedule's least where absent."`

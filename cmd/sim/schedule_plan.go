@@ -14,11 +14,12 @@ func (q *scheduleRequest) plan(c *scheduleCmd, order pipeline.Schedule, params m
 	if c.Blocking && q.name != "1f1b" {
 		return fmt.Errorf("--blocking: the blocking transfers of 1f1b are known, not those of %s", q.name)
 	}
+	if q.auto != nil {
+		return q.planAuto(c, params)
+	}
 	switch q.name {
 	case vocabName:
 		return q.planVocabulary(params)
-	case autoName:
-		return q.planAuto(c, params)
 	case bw2Name:
 		batches, err := whole(params, "batches")
 		if err != nil {
@@ -40,7 +41,7 @@ func (q *scheduleRequest) plan(c *scheduleCmd, order pipeline.Schedule, params m
 }
 
 func (q *scheduleRequest) planAuto(c *scheduleCmd, params map[string]string) error {
-	limit := c.MemoryLimit
+	limit := c.MemoryLimit / float64(q.shape.Virtual) // of a chunk's activations
 	if text, ok := params["limit"]; ok {
 		var err error
 		if limit, err = strconv.ParseFloat(text, 64); err != nil || !(limit >= 1) {
@@ -48,7 +49,7 @@ func (q *scheduleRequest) planAuto(c *scheduleCmd, params map[string]string) err
 		}
 	}
 	q.run = func() (*pipeline.Timing, error) {
-		s, err := pipeline.ZBAuto{Limit: limit}.Order(q.shape, q.costs)
+		s, err := q.auto.Order(q.shape, q.costs, limit)
 		if err != nil {
 			return nil, err
 		}

@@ -18,7 +18,6 @@ const (
 	fileName  = "file"
 	vocabName = "vocab_1f1b"
 	bw2Name   = "pipedream_2bw"
-	autoName  = "zb_auto"
 )
 
 // scheduleRequest is a scheduleCmd understood.
@@ -29,7 +28,10 @@ type scheduleRequest struct {
 	scale int64 // units of time in a unit of the costs
 	run   func() (*pipeline.Timing, error)
 	notes []string
+	auto  pipeline.Auto // where the order depends on costs
 }
+
+const limitHelp = "most microbatches that a device holds; else --memory-limit"
 
 // scheduleKeys is what --param takes, by schedule, with what it means.
 var scheduleKeys = map[string]map[string]string{
@@ -39,7 +41,8 @@ var scheduleKeys = map[string]map[string]string{
 	fileName:           {"file": "path of the order"},
 	vocabName:          {"S": "time of a device's share of the output layer", "barriers": "1 or 2"},
 	bw2Name:            {"batches": "batches without a flush"},
-	autoName:           {"limit": "most microbatches that a device holds; else --memory-limit"},
+	"zb_auto":          {"limit": limitHelp},
+	"zbv_auto":         {"limit": limitHelp},
 	"hanayo":           {"W": "waves, half the chunks a device"},
 }
 
@@ -71,7 +74,11 @@ func (c *scheduleCmd) request() (*scheduleRequest, error) {
 
 // lookup finds the schedule; nil for those that are not orders of passes alone.
 func (q *scheduleRequest) lookup() (pipeline.Schedule, error) {
-	own := []string{fileName, vocabName, bw2Name, autoName}
+	own := []string{fileName, vocabName, bw2Name}
+	for _, a := range pipeline.Autos() {
+		own = append(own, a.Name())
+	}
+	q.auto, _ = pipeline.LookupAuto(q.name)
 	if slices.Contains(own, q.name) {
 		return nil, nil
 	}
@@ -196,10 +203,19 @@ func (q *scheduleRequest) sizes(c *scheduleCmd, order pipeline.Schedule, params 
 		return nil
 	}
 	q.shape.Virtual = 1
-	if order != nil && order.Check(q.shape) != nil {
+	var check func(pipeline.Shape) error
+	switch {
+	case order != nil:
+		check = order.Check
+	case q.auto != nil:
+		check = q.auto.Check
+	default:
+		return nil
+	}
+	if check(q.shape) != nil {
 		two := q.shape
 		two.Virtual = 2
-		if order.Check(two) == nil {
+		if check(two) == nil {
 			q.shape = two
 		}
 	}
