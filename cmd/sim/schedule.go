@@ -85,8 +85,8 @@ func (c *scheduleCmd) Run(std *streams) error {
 // write makes the files that are asked for.
 func (c *scheduleCmd) write(q *scheduleRequest, t *pipeline.Timing) error {
 	if c.CSV != "" {
-		if q.name == vocabName {
-			return badInput(fmt.Errorf("--csv: PyTorch's grammar has no pass S, which %s consists of", vocabName))
+		if q.alien != "" {
+			return badInput(fmt.Errorf("--csv: PyTorch's grammar has %s, which this order of %s consists of", q.alien, q.name))
 		}
 		text := pipeline.FormatOrder(pipeline.Cells(t.Order, q.shape.Slices > 1))
 		if err := writeFile(c.CSV, func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {

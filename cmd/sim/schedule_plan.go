@@ -28,6 +28,8 @@ func (q *scheduleRequest) plan(c *scheduleCmd, order pipeline.Schedule, params m
 		batches = max(batches, 1)
 		q.notes = append(q.notes, fmt.Sprintf("%d batches of %d microbatches without a flush; two versions of the weights are kept.", batches, q.shape.Microbatches))
 		q.run = func() (*pipeline.Timing, error) { return pipeline.PipeDream2BW(q.shape, batches, q.costs) }
+	case mepipeName:
+		return q.planMEPipe(c, order, params)
 	default:
 		q.run = func() (*pipeline.Timing, error) { return pipeline.Simulate(order, q.shape, q.costs) }
 		if c.Blocking {
@@ -58,7 +60,31 @@ func (q *scheduleRequest) planAuto(c *scheduleCmd, params map[string]string) err
 	return nil
 }
 
+func (q *scheduleRequest) planMEPipe(c *scheduleCmd, order pipeline.Schedule, params map[string]string) error {
+	pieces, err := whole(params, "pieces")
+	if err != nil {
+		return err
+	}
+	limit, err := whole(params, "limit")
+	switch {
+	case err != nil:
+		return err
+	case pieces == 0 && limit > 0:
+		return fmt.Errorf("--param limit: %s has an order of its own without --param pieces; --memory-limit checks it", q.name)
+	case pieces == 0:
+		q.run = func() (*pipeline.Timing, error) { return pipeline.Simulate(order, q.shape, q.costs) }
+		return nil
+	case limit == 0 && c.MemoryLimit > 0:
+		limit = max(1, int(min(c.MemoryLimit, math.MaxInt32)))
+	}
+	q.alien = "no pieces of weight gradients"
+	q.notes = append(q.notes, fmt.Sprintf("A W is one of the %d pieces of a weight gradient, which holds its slice's activations to the last.", pieces))
+	q.run = func() (*pipeline.Timing, error) { return pipeline.MEPipePieces(q.shape, pieces, limit, q.costs) }
+	return nil
+}
+
 func (q *scheduleRequest) planVocabulary(params map[string]string) error {
+	q.alien = "no pass S"
 	if _, ok := params["S"]; !ok {
 		return fmt.Errorf("schedule %s needs --param S=TIME, the time of a device's share of the output layer", vocabName)
 	}

@@ -18,6 +18,8 @@ const (
 	fileName  = "file"
 	vocabName = "vocab_1f1b"
 	bw2Name   = "pipedream_2bw"
+
+	mepipeName = "mepipe_svpp" // which scenarios can choose, without pieces
 )
 
 // scheduleRequest is a scheduleCmd understood.
@@ -29,6 +31,8 @@ type scheduleRequest struct {
 	run   func() (*pipeline.Timing, error)
 	notes []string
 	auto  pipeline.Auto // where the order depends on costs
+	// alien is what the order has that PyTorch's grammar has no word for.
+	alien string
 }
 
 const limitHelp = "most microbatches that a device holds; else --memory-limit"
@@ -36,14 +40,15 @@ const limitHelp = "most microbatches that a device holds; else --memory-limit"
 // scheduleKeys is what --param takes, by schedule, with what it means.
 var scheduleKeys = map[string]map[string]string{
 	"interleaved_1f1b": {"N": "microbatches that go through a chunk before the next"},
-	"mepipe_svpp":      {"g": "microbatches that go through a chunk before the next"},
-	"slimpipe":         {"e": "warm-up slices a hop, 2"},
-	fileName:           {"file": "path of the order"},
-	vocabName:          {"S": "time of a device's share of the output layer", "barriers": "1 or 2"},
-	bw2Name:            {"batches": "batches without a flush"},
-	"zb_auto":          {"limit": limitHelp},
-	"zbv_auto":         {"limit": limitHelp},
-	"hanayo":           {"W": "waves, half the chunks a device"},
+	mepipeName: {"g": "microbatches that go through a chunk before the next", "pieces": "GEMMs that a weight gradient is cut into, to fill waits",
+		"limit": "with pieces, most slices that a device holds; else --memory-limit"},
+	"slimpipe": {"e": "warm-up slices a hop, 2"},
+	fileName:   {"file": "path of the order"},
+	vocabName:  {"S": "time of a device's share of the output layer", "barriers": "1 or 2"},
+	bw2Name:    {"batches": "batches without a flush"},
+	"zb_auto":  {"limit": limitHelp},
+	"zbv_auto": {"limit": limitHelp},
+	"hanayo":   {"W": "waves, half the chunks a device"},
 }
 
 func (c *scheduleCmd) request() (*scheduleRequest, error) {

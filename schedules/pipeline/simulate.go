@@ -124,23 +124,7 @@ func Simulate(s Schedule, shape Shape, c Costs) (*Timing, error) {
 		return nil, err
 	}
 	r := newRun(s, shape, c, order)
-	// A device is tried again whenever a pass ended that it may wait for.
-	pending := make([]int, shape.Devices)
-	for d := range pending {
-		pending[d] = d
-	}
-	for len(pending) > 0 {
-		d := pending[len(pending)-1]
-		pending = pending[:len(pending)-1]
-		for n := r.step(d); n > 0; n = r.step(d) {
-			ran := order[d][:len(r.t.End[d])]
-			for _, slot := range ran[len(ran)-n:] {
-				if to := r.consumer(slot); to >= 0 && to != d {
-					pending = append(pending, to)
-				}
-			}
-		}
-	}
+	r.runAll(r.step)
 	for d, slots := range order {
 		if at := len(r.t.End[d]); at < len(slots) {
 			return nil, r.deadlock(d)
@@ -180,6 +164,27 @@ func newTiming(order [][]Slot) *Timing {
 		t.End[d] = make([]unit.Time, 0, len(slots))
 	}
 	return t
+}
+
+// runAll steps every device as far as it goes; step returns how many passes it ran.
+// A device is tried again whenever a pass ended that it may wait for.
+func (r *run) runAll(step func(d int) int) {
+	pending := make([]int, r.shape.Devices)
+	for d := range pending {
+		pending[d] = d
+	}
+	for len(pending) > 0 {
+		d := pending[len(pending)-1]
+		pending = pending[:len(pending)-1]
+		for n := step(d); n > 0; n = step(d) {
+			ran := r.t.Order[d][:len(r.t.End[d])]
+			for _, slot := range ran[len(ran)-n:] {
+				if to := r.consumer(slot); to >= 0 && to != d {
+					pending = append(pending, to)
+				}
+			}
+		}
+	}
 }
 
 // step runs device d's next pass, or pair of passes, if its inputs are known, and
