@@ -63,7 +63,7 @@ type fixedOrder struct {
 	order [][]Slot
 }
 
-type placement interface{ Device(Shape, int) int }
+type placement interface{ Device(Shape, Slot) int }
 
 func (f fixedOrder) Name() string     { return f.name }
 func (f fixedOrder) Describe() string { return f.name }

@@ -151,7 +151,7 @@ func TestAutoRefuses(t *testing.T) {
 		shape, c := autoShape(a, 4, 8), Costs{F: 1, I: 1, W: 1}
 		_, err := a.Order(shape, c, 0.5)
 		require.ErrorContains(t, err, "at least one is held")
-		varied, err := c.Varied(Variation{}, shape)
+		varied, err := c.Varied(Variation{}, shape, shape.chunks())
 		require.NoError(t, err)
 		_, err = a.Order(shape, varied, 0)
 		require.ErrorContains(t, err, "one cost for each phase")

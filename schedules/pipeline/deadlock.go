@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"orrery/sim/unit"
 )
 
 // deadlock names the circle of passes in which device d, which got stuck, waits
@@ -36,14 +34,18 @@ func (r *run) deadlock(d int) error {
 // missing is the first input of a pass that has not been produced, as its
 // order has it.
 func (r *run) missing(slot Slot) Slot {
+	other, own := r.inputs(slot)
 	var first Slot
-	found := false
-	r.inputs(slot, func(ends []unit.Time, from Slot) {
-		if found || ends[from.index(r.shape)] != unset {
-			return
+	for _, key := range append(own[:], other) {
+		if key < 0 || r.ended[key] != unset {
+			continue
 		}
-		found, first = true, from
-	})
+		first = slotAt(r.shape, key/2)
+		if key%2 == 1 {
+			first.Phase = slot.Phase
+		}
+		break
+	}
 	if first.Phase == F {
 		return first
 	}

@@ -97,16 +97,20 @@ type piecesRun struct {
 
 func newPiecesRun(s Shape, c Costs, split [][]Slot, pieces, limit int) *piecesRun {
 	p := s.Devices
-	r := &piecesRun{run: newRun(mePipe{}, s, c, split), pieces: pieces, limit: limit, todo: make([][]Slot, p), at: make([]int, p),
+	r := &piecesRun{run: newRun(mePipe{}, s, c, make([][]Slot, p)), pieces: pieces, limit: limit, todo: make([][]Slot, p), at: make([]int, p),
 		weights: make([][]Slot, p), cut: make([]int, p), held: make([]int, p), inputs: make([]int, p)}
 	for d, slots := range split {
+		r.todo[d] = make([]Slot, 0, 2*len(slots)/3)
 		for _, slot := range slots {
 			if slot.Phase != W {
 				r.todo[d] = append(r.todo[d], slot)
 			}
 		}
 	}
-	r.t.Order = make([][]Slot, p)
+	for d, slots := range r.todo {
+		n := len(slots) + pieces*len(slots)/2
+		r.t.Order[d], r.t.Start[d], r.t.End[d] = make([]Slot, 0, n), make([]unit.Time, 0, n), make([]unit.Time, 0, n)
+	}
 	r.t.Busy, r.t.Span = make([]unit.Time, p), make([]unit.Time, p)
 	r.t.Peak, r.t.PeakInputOnly = make([]int, p), make([]int, p)
 	return r
@@ -172,14 +176,13 @@ func (r *piecesRun) step(d int) int {
 		r.putPiece(d)
 	}
 	r.put(d, slot, max(r.clock(d), arrival), r.c.at(slot))
+	r.ended[r.key(slot)] = r.clock(d)
 	if slot.Phase == F {
-		r.forward[slot.index(r.shape)] = r.clock(d)
 		r.held[d]++
 		r.inputs[d]++
 		r.t.Peak[d] = max(r.t.Peak[d], r.held[d])
 		r.t.PeakInputOnly[d] = max(r.t.PeakInputOnly[d], r.inputs[d])
 	} else {
-		r.backward[slot.index(r.shape)] = r.clock(d)
 		r.inputs[d]--
 		slot.Phase = W
 		r.weights[d] = append(r.weights[d], slot)

@@ -33,13 +33,13 @@ func (p Phase) String() string {
 
 // Slot is one pass of one stage over one microbatch (or slice of it).
 type Slot struct {
-	Phase      Phase
+	Phase Phase
+	// Paired: this backward runs together with the forward before it in the order,
+	// as DualPipe overlaps them.
+	Paired     bool
 	Stage      int32 // global stage, 0..Stages-1; counted in the direction of the microbatch
 	Microbatch int32
 	Slice      int32
-	// Paired: this backward runs together with the forward before it in the order,
-	// as DualPipe overlaps them.
-	Paired bool
 }
 
 // Shape is the size of a pipeline.
