@@ -15,7 +15,7 @@ import (
 // scheduleCmd is `sim schedule`: one pipeline schedule, its order and how it
 // runs under costs that are given, not priced.
 type scheduleCmd struct {
-	Name         string   `arg:"" help:"A schedule of sim list schedules, or pipedream_2bw, vocab_1f1b, zb_auto, zbv_auto, file (an order in PyTorch's pipeline grammar)."`
+	Name         string   `arg:"" help:"A schedule of sim list schedules, or pipedream_2bw, vocab_1f1b, zb_auto, zbv_auto, file (an order in PyTorch's pipeline grammar), or all to compare them."`
 	Stages       int      `help:"Devices of the pipeline, p."`
 	Microbatches int      `help:"Microbatches, m."`
 	Virtual      int      `help:"Model chunks a device, v; the schedule's least where absent."`
@@ -28,6 +28,7 @@ type scheduleCmd struct {
 	Param        []string `sep:"none" placeholder:"KEY=VALUE" help:"A parameter of the schedule; a wrong key lists them all."`
 	Blocking     bool     `help:"Transfers block both ends, as Megatron-LM's 1f1b has them."`
 	JSON         bool     `name:"json" help:"Print one JSON document and nothing else."`
+	Markdown     bool     `help:"With all, print a table for a page."`
 	CSV          string   `name:"csv" placeholder:"FILE" help:"Write the order in PyTorch's pipeline grammar."`
 	SVG          string   `name:"svg" placeholder:"FILE" help:"Draw a picture."`
 	Gantt        bool     `help:"Draw the passes in the terminal."`
@@ -54,6 +55,12 @@ type scheduleReport struct {
 }
 
 func (c *scheduleCmd) Run(std *streams) error {
+	if strings.EqualFold(strings.TrimSpace(c.Name), allName) {
+		return c.runAll(std)
+	}
+	if c.Markdown {
+		return badInput(fmt.Errorf("--markdown: only schedule %s prints such a table", allName))
+	}
 	q, err := c.request()
 	if err != nil {
 		return badInput(err)
