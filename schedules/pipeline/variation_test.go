@@ -17,18 +17,18 @@ import (
 // TestCausalVectors compares vectors_causal.csv: equal slices of growing cost,
 // and the same work spread evenly, as a perfect context exchange would.
 // SlimPipe's rows were reconstructed before its artifact was found; those whose
-// warm-up the artifact refuses or whose chunks take turns are left out, and
-// counted.
+// warm-up the artifact refuses or whose chunks take turns are compared with the
+// reconstruction.
 func TestCausalVectors(t *testing.T) {
-	refused := 0
+	rebuilt := 0
 	compared := map[string]int{}
 	for _, row := range table(t, filepath.Join(sharedSchedules(t), "vectors_causal.csv")) {
 		s, err := Lookup(row["schedule"])
 		require.NoError(t, err)
 		shape := Shape{Devices: number(t, row, "p"), Virtual: number(t, row, "v"), Microbatches: number(t, row, "m"), Slices: number(t, row, "n")}
 		if s.Name() == "slimpipe" && (s.Check(shape) != nil || shape.Virtual > 1) {
-			refused++
-			continue
+			s = slimPipeRebuilt{}
+			rebuilt++
 		}
 		// A unit of time is 1/n, so that slices cost whole units.
 		n := unit.Time(shape.Slices)
@@ -46,7 +46,7 @@ func TestCausalVectors(t *testing.T) {
 		require.Equal(t, row["bubble_perfect_exchange"], fmt.Sprintf("%.6f", even.Bubble()), "%v", row)
 		compared[s.Name()]++
 	}
-	t.Logf("rows compared: %v, %d left out", compared, refused)
+	t.Logf("rows compared: %v, %d with the reconstruction of slimpipe", compared, rebuilt)
 	require.NotZero(t, compared["seq1f1b"])
 	require.NotZero(t, compared["terapipe"])
 	require.NotZero(t, compared["slimpipe"])

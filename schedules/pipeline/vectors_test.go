@@ -82,16 +82,28 @@ func compareRow(t *testing.T, row map[string]string, r *Timing) {
 	require.Equal(t, row["peak_if_freed_after_B"], strings.Trim(fmt.Sprint(r.PeakInputOnly), "[]"), "%v", row)
 }
 
-// Reconstructed otherwise: SlimPipe's rows and orders were reconstructed before the authors' artifact was
-// found. It refuses an unfilled warm-up (claim S3), and its chunks take turns
-// after g slices, which moves transfers; the rest agrees.
+// SlimPipe's rows and orders were reconstructed before the authors' artifact was
+// found. It refuses an unfilled warm-up (claim S3), and its chunks take turns after
+// g slices, which moves transfers; the rest agrees. Where they
+// differ the reconstruction is compared: one microbatch at a time through the chunks,
+// two warm-up slices a hop.
+type slimPipeRebuilt struct{ looped }
+
+func (slimPipeRebuilt) Name() string        { return "slimpipe" }
+func (slimPipeRebuilt) Describe() string    { return "research note 2.11" }
+func (slimPipeRebuilt) Check(s Shape) error { return s.check() }
+
+func (slimPipeRebuilt) Order(s Shape) ([][]Slot, error) {
+	n := s.slices()
+	return sliced{group: 1, lead: (s.Virtual-1)*n + n - 1, hop: 2}.order(s), nil
+}
 
 // TestVectors compares every row of vectors.csv whose schedule is registered.
 // Parameters beside the group size N are the schedule's own: where they do not
 // follow from the shape, the comparison fails.
 func TestVectors(t *testing.T) {
 	rows := table(t, filepath.Join(sharedSchedules(t), "vectors.csv"))
-	compared, refused := map[string]int{}, 0
+	compared, rebuilt := map[string]int{}, 0
 	for _, row := range rows {
 		s, ok := schedules[row["schedule"]]
 		if !ok {
@@ -104,15 +116,15 @@ func TestVectors(t *testing.T) {
 			require.NoError(t, err)
 		}
 		if s.Name() == "slimpipe" && (s.Check(shape) != nil || shape.Virtual > 1 && row["comm"] != "0") {
-			refused++ // reconstructed otherwise
-			continue
+			s = slimPipeRebuilt{}
+			rebuilt++
 		}
 		r, err := Simulate(s, shape, rowCosts(t, row))
 		require.NoError(t, err, "%v", row)
 		compareRow(t, row, r)
 		compared[s.Name()]++
 	}
-	t.Logf("rows compared: %v of %d, %d reconstructed ones left out", compared, len(rows), refused)
+	t.Logf("rows compared: %v of %d, %d with the reconstruction of slimpipe", compared, len(rows), rebuilt)
 	for _, name := range []string{"gpipe", "1f1b", "interleaved_1f1b"} {
 		require.NotZero(t, compared[name], name)
 	}
@@ -158,7 +170,7 @@ func TestOrders(t *testing.T) {
 		}
 		shape := Shape{Devices: n[0], Microbatches: n[1], Virtual: n[2], Slices: n[3], Group: n[4]}
 		if s.Name() == "slimpipe" && (s.Check(shape) != nil || shape.Virtual > 1) {
-			continue // reconstructed otherwise
+			s = slimPipeRebuilt{}
 		}
 		order, err := s.Order(shape)
 		require.NoError(t, err, file)
