@@ -124,7 +124,7 @@ func (c *scheduleCmd) compare() (*comparison, error) {
 		return nil, err
 	}
 	q := &scheduleRequest{shape: pipeline.Shape{Devices: c.Stages, Virtual: 1, Microbatches: c.Microbatches, Slices: 1}}
-	if err := q.price(c, nil, nil); err != nil {
+	if err := q.price(c, nil); err != nil {
 		return nil, err
 	}
 	whole := q.costs

@@ -125,7 +125,7 @@ func TestVectors(t *testing.T) {
 		compared[s.Name()]++
 	}
 	t.Logf("rows compared: %v of %d, %d with the reconstruction of slimpipe", compared, len(rows), rebuilt)
-	for _, name := range []string{"gpipe", "1f1b", "interleaved_1f1b"} {
+	for _, name := range []string{"gpipe", "1f1b", "interleaved_1f1b", "dualpipe", "chimera"} {
 		require.NotZero(t, compared[name], name)
 	}
 }
@@ -180,7 +180,7 @@ func TestOrders(t *testing.T) {
 		compared[s.Name()]++
 	}
 	t.Logf("files compared: %v of %d", compared, len(files))
-	for _, name := range []string{"gpipe", "1f1b", "interleaved_1f1b"} {
+	for _, name := range []string{"gpipe", "1f1b", "interleaved_1f1b", "dualpipe", "chimera"} {
 		require.NotZero(t, compared[name], name)
 	}
 }

@@ -47,6 +47,7 @@ type Tag struct {
 // RankLanes are the lanes of one rank.
 type RankLanes struct {
 	Compute, SendF, SendB, DP program.LaneID
+	BackF, BackB              program.LaneID // sends to the other neighbour than SendF and SendB; valid where there are any
 	Out, In                   program.LaneID // copies to the host's memory and back; valid where there are any
 }
 
@@ -132,6 +133,12 @@ func NewStep(p *plan.Plan) (*Step, error) {
 		}
 		l.vocab = l.newVocabulary()
 		l.order = l.vocab.interleave(p.Order)
+	}
+	if l.turns() {
+		for r := range l.ranks {
+			l.step.Lanes[r].BackF = l.prog.AddLane(int32(r), "send forward back")
+			l.step.Lanes[r].BackB = l.prog.AddLane(int32(r), "send backward back")
+		}
 	}
 	if p.Scenario.Schedule.Offload > 0 {
 		l.moves = l.leaving()
@@ -280,50 +287,6 @@ func (l *lowering) consumers(s pipeline.Slot) []int {
 		return nil
 	}
 	return []int{l.p.Schedule.Device(l.p.Shape, to)}
-}
-
-// transfer appends the send of a slot's input, if it comes from another rank,
-// and returns what the slot waits for. Sends run on the sender's lanes behind
-// compute; where P2P is not overlapped the sender's next pass waits too.
-func (l *lowering) transfer(s pipeline.Slot, to int) program.OpID {
-	from, at := s, l.bEnd
-	if s.Phase == pipeline.F {
-		from.Stage, at = s.Stage-1, l.fEnd
-	} else {
-		from.Stage++
-	}
-	if int(from.Stage) == len(l.p.Stages) { // the last stage's backward follows its own forward
-		return program.None
-	}
-	src := l.p.Schedule.Device(l.p.Shape, from)
-	in := at[l.at(int(from.Stage), s)]
-	if src == to {
-		return in
-	}
-	lane := l.step.Lanes[src].SendF
-	if s.Phase != pipeline.F {
-		lane = l.step.Lanes[src].SendB
-	}
-	t := l.add(lane, l.sendWork(src, to), Tag{s.Phase, from.Stage, s.Microbatch, s.Slice}, in)
-	if !l.fw.OverlapP2P {
-		l.ranks[src].frontier = append(l.ranks[src].frontier, t)
-	}
-	return t
-}
-
-// sendWork is one activation (or its gradient) between neighbouring stages.
-func (l *lowering) sendWork(src, dst int) program.WorkID {
-	lo := min(src, dst)
-	if d := src - dst; d > 1 || d < -1 { // around the ring of an interleaved schedule
-		lo = len(l.ranks) - 1
-	}
-	k := cost.P2P{Bytes: 2 * l.sp * l.h}
-	if l.p.Groups.CrossStage[lo] {
-		k.NICGBps = l.nic
-	}
-	return l.work(workKey{kind: "send", bytes: k.Bytes, nic: k.NICGBps > 0}, func() (program.Work, Work) {
-		return program.Work{Name: "send", Kind: program.Send}, Work{Kernel: k}
-	})
 }
 
 // pass appends the ops of one slot on rank r. Parameters of the next segment
