@@ -174,10 +174,7 @@ func (q *scheduleRequest) report(t *pipeline.Timing) *scheduleReport {
 
 // shade tells the chunks of a device apart, or the copies of its stages.
 func (q *scheduleRequest) shade(s pipeline.Slot) int {
-	if b, ok := q.order.(pipeline.Bidirectional); ok && b.Replicas() > 1 {
-		return b.Copy(q.shape, s)
-	}
-	return int(s.Stage) / q.shape.Devices
+	return int(s.Stage)/q.shape.Devices + pipeline.CopyOf(q.order, q.shape, s)
 }
 
 func (q *scheduleRequest) gantt(t *pipeline.Timing) report.Gantt {

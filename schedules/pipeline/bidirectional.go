@@ -20,6 +20,14 @@ func Replicas(s Schedule) int {
 	return 1
 }
 
+// CopyOf tells which copy of its stage runs a pass, from 0.
+func CopyOf(s Schedule, shape Shape, pass Slot) int {
+	if b, ok := s.(Bidirectional); ok {
+		return b.Copy(shape, pass)
+	}
+	return 0
+}
+
 // Stages is the number of global stages of a schedule: p*v, or as many fewer as
 // there are copies of each. Without a schedule (nil) every stage is held once.
 func Stages(s Schedule, shape Shape) int { return shape.chunks() / Replicas(s) }

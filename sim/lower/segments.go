@@ -104,7 +104,7 @@ func (l *lowering) gathers(s pipeline.Slot) bool {
 	case z == 3 && pp == 1: // FSDP: every pass gathers its parameters
 		return true
 	case z >= 1 && l.fw.OverlapParamGather && l.trains():
-		return s.Phase == pipeline.F && s.Microbatch == 0 && s.Slice == 0
+		return s.Phase == pipeline.F && s.Slice == 0 && s.Microbatch == l.firstOf[pipeline.CopyOf(l.p.Schedule, l.p.Shape, s)]
 	}
 	return false
 }

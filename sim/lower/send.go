@@ -72,14 +72,15 @@ func (l *lowering) along(phase pipeline.Phase, src, dst int) bool {
 }
 
 // turns reports whether forwards go to both neighbours, as where stages turn back at
-// the last rank.
+// the last rank or microbatches go both ways.
 func (l *lowering) turns() bool {
-	for stage := range int32(len(l.p.Stages) - 1) {
-		from := pipeline.Slot{Stage: stage}
-		to := pipeline.Slot{Stage: stage + 1}
-		src, dst := l.p.Schedule.Device(l.p.Shape, from), l.p.Schedule.Device(l.p.Shape, to)
-		if src != dst && !l.along(pipeline.F, src, dst) {
-			return true
+	for _, mb := range l.firstOf {
+		for stage := range int32(len(l.p.Stages) - 1) {
+			src := l.p.Schedule.Device(l.p.Shape, pipeline.Slot{Stage: stage, Microbatch: mb})
+			dst := l.p.Schedule.Device(l.p.Shape, pipeline.Slot{Stage: stage + 1, Microbatch: mb})
+			if src != dst && !l.along(pipeline.F, src, dst) {
+				return true
+			}
 		}
 	}
 	return false

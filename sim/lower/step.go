@@ -65,6 +65,7 @@ type lowering struct {
 	// end of the pass of (stage, microbatch, slice), by phase; None until it is there.
 	fEnd, bEnd []program.OpID
 	mbs, n     int               // microbatches, slices of each
+	firstOf    []int32           // first microbatch that runs through each copy of the stages
 	order      [][]pipeline.Slot // by rank
 	vocab      *vocabulary       // nil where the first and last stage hold it
 	exchange   [][]int32         // by rank and pass over layers, where there is one
@@ -109,6 +110,7 @@ func NewStep(p *plan.Plan) (*Step, error) {
 	}
 	l.fEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
 	l.bEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
+	l.firstOf = firstOf(p)
 	l.ranks = make([]rankState, p.Scenario.Parallel.PP)
 	for r := range l.ranks {
 		l.step.Lanes = append(l.step.Lanes, RankLanes{
@@ -117,7 +119,7 @@ func NewStep(p *plan.Plan) (*Step, error) {
 			SendB:   l.prog.AddLane(int32(r), "send backward"),
 			DP:      l.prog.AddLane(int32(r), "data parallel"),
 		})
-		l.ranks[r].grads = filled(int(p.Scenario.Parallel.VP), program.None)
+		l.ranks[r].grads = filled(len(p.Held[r]), program.None)
 		l.ranks[r].lastOp, l.ranks[r].beforeLast = program.None, program.None
 	}
 	if p.Scenario.Schedule.ContextExchange {
@@ -325,7 +327,7 @@ func (l *lowering) pass(r int, s pipeline.Slot, arrived ...program.OpID) {
 			l.memoryBefore(op, r, s)
 		}
 		if seg.reduce != nil {
-			st.grads[int(s.Stage)/len(l.ranks)] = l.add(lanes.DP, l.bucketWork(seg.reduce), tag, op)
+			st.grads[slices.Index(l.p.Held[r], int(s.Stage))] = l.add(lanes.DP, l.bucketWork(seg.reduce), tag, op)
 		}
 		st.lastOp = op
 	}
