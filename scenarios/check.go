@@ -93,7 +93,12 @@ func (r *resolver) checkSchedule() {
 	if sc.VocabParallel && sc.Name != "slimpipe" {
 		r.fail([]string{"schedule.vocab_parallel", "schedule.name"}, "the output layer is interleaved with SlimPipe's order only", "true", `false, or schedule.name = "slimpipe"`)
 	}
-	if o, ok := order.(pipeline.Overlapping); ok && o.Overlaps() {
+	switch o, ok := order.(pipeline.Overlapping); {
+	case !ok || !o.Overlaps():
+	case r.copies() > 1:
+		r.fail([]string{"schedule.name"}, "overlapped pairs of passes of both directions are not lowered yet; `sim schedule` runs the order", show(sc.Name), `a schedule without them, such as "chimera"`)
+		return // its shape is beside the point
+	default:
 		r.fail([]string{"schedule.name"}, "a step with overlapped pairs of passes has no price yet; `sim schedule` runs the order", show(sc.Name), "a schedule without them")
 	}
 	if sc.Offload > 0 && sc.Name != "slimpipe" {

@@ -15,7 +15,7 @@ import (
 	"orrery/sim"
 )
 
-var update = flag.Bool("update", false, "rewrite docs/scenario.md")
+var update = flag.Bool("update", false, "rewrite docs/scenario.md and the tables of docs/schedules.md")
 
 // resultDocs describes the fields of `sim run --json`, in their order.
 var resultDocs = []struct{ field, unit, doc string }{

@@ -15,7 +15,7 @@ import (
 // scheduleCmd is `sim schedule`: one pipeline schedule, its order and how it
 // runs under costs that are given, not priced.
 type scheduleCmd struct {
-	Name         string   `arg:"" help:"A schedule of sim list schedules, or pipedream_2bw, vocab_1f1b, zb_auto, file (an order in PyTorch's pipeline grammar)."`
+	Name         string   `arg:"" help:"A schedule of sim list schedules, or pipedream_2bw, vocab_1f1b, zb_auto, zbv_auto, file (an order in PyTorch's pipeline grammar), or all to compare them."`
 	Stages       int      `help:"Devices of the pipeline, p."`
 	Microbatches int      `help:"Microbatches, m."`
 	Virtual      int      `help:"Model chunks a device, v; the schedule's least where absent."`
@@ -28,6 +28,7 @@ type scheduleCmd struct {
 	Param        []string `sep:"none" placeholder:"KEY=VALUE" help:"A parameter of the schedule; a wrong key lists them all."`
 	Blocking     bool     `help:"Transfers block both ends, as Megatron-LM's 1f1b has them."`
 	JSON         bool     `name:"json" help:"Print one JSON document and nothing else."`
+	Markdown     bool     `help:"With all, print a table for a page."`
 	CSV          string   `name:"csv" placeholder:"FILE" help:"Write the order in PyTorch's pipeline grammar."`
 	SVG          string   `name:"svg" placeholder:"FILE" help:"Draw a picture."`
 	Gantt        bool     `help:"Draw the passes in the terminal."`
@@ -54,6 +55,12 @@ type scheduleReport struct {
 }
 
 func (c *scheduleCmd) Run(std *streams) error {
+	if strings.EqualFold(strings.TrimSpace(c.Name), allName) {
+		return c.runAll(std)
+	}
+	if c.Markdown {
+		return badInput(fmt.Errorf("--markdown: only schedule %s prints such a table", allName))
+	}
 	q, err := c.request()
 	if err != nil {
 		return badInput(err)
@@ -85,8 +92,8 @@ func (c *scheduleCmd) Run(std *streams) error {
 // write makes the files that are asked for.
 func (c *scheduleCmd) write(q *scheduleRequest, t *pipeline.Timing) error {
 	if c.CSV != "" {
-		if q.name == vocabName {
-			return badInput(fmt.Errorf("--csv: PyTorch's grammar has no pass S, which %s consists of", vocabName))
+		if q.alien != "" {
+			return badInput(fmt.Errorf("--csv: PyTorch's grammar has %s, which this order of %s consists of", q.alien, q.name))
 		}
 		text := pipeline.FormatOrder(pipeline.Cells(t.Order, q.shape.Slices > 1))
 		if err := writeFile(c.CSV, func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
@@ -165,6 +172,11 @@ func (q *scheduleRequest) report(t *pipeline.Timing) *scheduleReport {
 	return r
 }
 
+// shade tells the chunks of a device apart, or the copies of its stages.
+func (q *scheduleRequest) shade(s pipeline.Slot) int {
+	return int(s.Stage)/q.shape.Devices + pipeline.CopyOf(q.order, q.shape, s)
+}
+
 func (q *scheduleRequest) gantt(t *pipeline.Timing) report.Gantt {
 	g := report.Gantt{Title: q.title(), End: q.units(t.Makespan)}
 	for d, slots := range t.Order {
@@ -174,7 +186,7 @@ func (q *scheduleRequest) gantt(t *pipeline.Timing) report.Gantt {
 			if q.shape.Slices > 1 {
 				label += fmt.Sprintf(".%d", s.Slice)
 			}
-			lane.Bars[i] = report.GanttBar{Start: q.units(t.Start[d][i]), End: q.units(t.End[d][i]), Kind: s.Phase.String(), Label: label, Shade: int(s.Stage) / q.shape.Devices}
+			lane.Bars[i] = report.GanttBar{Start: q.units(t.Start[d][i]), End: q.units(t.End[d][i]), Kind: s.Phase.String(), Label: label, Shade: q.shade(s), Paired: s.Paired}
 		}
 		g.Lanes = append(g.Lanes, lane)
 	}

@@ -10,15 +10,16 @@ import (
 )
 
 // plan chooses what times the schedule.
-func (q *scheduleRequest) plan(c *scheduleCmd, order pipeline.Schedule, params map[string]string) error {
+func (q *scheduleRequest) plan(c *scheduleCmd, params map[string]string) error {
 	if c.Blocking && q.name != "1f1b" {
 		return fmt.Errorf("--blocking: the blocking transfers of 1f1b are known, not those of %s", q.name)
+	}
+	if q.auto != nil {
+		return q.planAuto(c, params)
 	}
 	switch q.name {
 	case vocabName:
 		return q.planVocabulary(params)
-	case autoName:
-		return q.planAuto(c, params)
 	case bw2Name:
 		batches, err := whole(params, "batches")
 		if err != nil {
@@ -27,10 +28,15 @@ func (q *scheduleRequest) plan(c *scheduleCmd, order pipeline.Schedule, params m
 		batches = max(batches, 1)
 		q.notes = append(q.notes, fmt.Sprintf("%d batches of %d microbatches without a flush; two versions of the weights are kept.", batches, q.shape.Microbatches))
 		q.run = func() (*pipeline.Timing, error) { return pipeline.PipeDream2BW(q.shape, batches, q.costs) }
+	case mepipeName:
+		return q.planMEPipe(c, params)
 	default:
-		q.run = func() (*pipeline.Timing, error) { return pipeline.Simulate(order, q.shape, q.costs) }
+		if n := pipeline.Replicas(q.order); n > 1 {
+			q.notes = append(q.notes, fmt.Sprintf("%d copies of every stage are held; summing their gradients is not timed.", n))
+		}
+		q.run = func() (*pipeline.Timing, error) { return pipeline.Simulate(q.order, q.shape, q.costs) }
 		if c.Blocking {
-			if err := order.Check(q.shape); err != nil {
+			if err := q.order.Check(q.shape); err != nil {
 				return fmt.Errorf("schedule %s: %w", q.name, err)
 			}
 			q.run = func() (*pipeline.Timing, error) { return pipeline.SimulateBlocking(q.shape, q.costs) }
@@ -40,7 +46,7 @@ func (q *scheduleRequest) plan(c *scheduleCmd, order pipeline.Schedule, params m
 }
 
 func (q *scheduleRequest) planAuto(c *scheduleCmd, params map[string]string) error {
-	limit := c.MemoryLimit
+	limit := c.MemoryLimit / float64(q.shape.Virtual) // of a chunk's activations
 	if text, ok := params["limit"]; ok {
 		var err error
 		if limit, err = strconv.ParseFloat(text, 64); err != nil || !(limit >= 1) {
@@ -48,7 +54,7 @@ func (q *scheduleRequest) planAuto(c *scheduleCmd, params map[string]string) err
 		}
 	}
 	q.run = func() (*pipeline.Timing, error) {
-		s, err := pipeline.ZBAuto{Limit: limit}.Order(q.shape, q.costs)
+		s, err := q.auto.Order(q.shape, q.costs, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -57,7 +63,31 @@ func (q *scheduleRequest) planAuto(c *scheduleCmd, params map[string]string) err
 	return nil
 }
 
+func (q *scheduleRequest) planMEPipe(c *scheduleCmd, params map[string]string) error {
+	pieces, err := whole(params, "pieces")
+	if err != nil {
+		return err
+	}
+	limit, err := whole(params, "limit")
+	switch {
+	case err != nil:
+		return err
+	case pieces == 0 && limit > 0:
+		return fmt.Errorf("--param limit: %s has an order of its own without --param pieces; --memory-limit checks it", q.name)
+	case pieces == 0:
+		q.run = func() (*pipeline.Timing, error) { return pipeline.Simulate(q.order, q.shape, q.costs) }
+		return nil
+	case limit == 0 && c.MemoryLimit > 0:
+		limit = max(1, int(min(c.MemoryLimit, math.MaxInt32)))
+	}
+	q.alien = "no pieces of weight gradients"
+	q.notes = append(q.notes, fmt.Sprintf("A W is one of the %d pieces of a weight gradient, which holds its slice's activations to the last.", pieces))
+	q.run = func() (*pipeline.Timing, error) { return pipeline.MEPipePieces(q.shape, pieces, limit, q.costs) }
+	return nil
+}
+
 func (q *scheduleRequest) planVocabulary(params map[string]string) error {
+	q.alien = "no pass S"
 	if _, ok := params["S"]; !ok {
 		return fmt.Errorf("schedule %s needs --param S=TIME, the time of a device's share of the output layer", vocabName)
 	}

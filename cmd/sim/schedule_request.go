@@ -18,29 +18,38 @@ const (
 	fileName  = "file"
 	vocabName = "vocab_1f1b"
 	bw2Name   = "pipedream_2bw"
-	autoName  = "zb_auto"
+
+	mepipeName = "mepipe_svpp" // which scenarios can choose, without pieces
 )
 
 // scheduleRequest is a scheduleCmd understood.
 type scheduleRequest struct {
 	name  string
+	order pipeline.Schedule // nil for those that are more than an order of passes
 	shape pipeline.Shape
 	costs pipeline.Costs
 	scale int64 // units of time in a unit of the costs
 	run   func() (*pipeline.Timing, error)
 	notes []string
+	auto  pipeline.Auto // where the order depends on costs
+	// alien is what the order has that PyTorch's grammar has no word for.
+	alien string
 }
+
+const limitHelp = "most microbatches that a device holds; else --memory-limit"
 
 // scheduleKeys is what --param takes, by schedule, with what it means.
 var scheduleKeys = map[string]map[string]string{
 	"interleaved_1f1b": {"N": "microbatches that go through a chunk before the next"},
-	"mepipe_svpp":      {"g": "microbatches that go through a chunk before the next"},
-	"slimpipe":         {"e": "warm-up slices a hop, 2"},
-	fileName:           {"file": "path of the order"},
-	vocabName:          {"S": "time of a device's share of the output layer", "barriers": "1 or 2"},
-	bw2Name:            {"batches": "batches without a flush"},
-	autoName:           {"limit": "most microbatches that a device holds; else --memory-limit"},
-	"hanayo":           {"W": "waves, half the chunks a device"},
+	mepipeName: {"g": "microbatches that go through a chunk before the next", "pieces": "GEMMs that a weight gradient is cut into, to fill waits",
+		"limit": "with pieces, most slices that a device holds; else --memory-limit"},
+	"slimpipe": {"e": "warm-up slices a hop, 2"},
+	fileName:   {"file": "path of the order"},
+	vocabName:  {"S": "time of a device's share of the output layer", "barriers": "1 or 2"},
+	bw2Name:    {"batches": "batches without a flush"},
+	"zb_auto":  {"limit": limitHelp},
+	"zbv_auto": {"limit": limitHelp},
+	"hanayo":   {"W": "waves, half the chunks a device"},
 }
 
 func (c *scheduleCmd) request() (*scheduleRequest, error) {
@@ -60,10 +69,11 @@ func (c *scheduleCmd) request() (*scheduleRequest, error) {
 	} else if err := q.sizes(c, order, params); err != nil {
 		return nil, err
 	}
+	q.order = order
 	if err := q.price(c, params); err != nil {
 		return nil, err
 	}
-	if err := q.plan(c, order, params); err != nil {
+	if err := q.plan(c, params); err != nil {
 		return nil, err
 	}
 	return q, nil
@@ -71,7 +81,11 @@ func (c *scheduleCmd) request() (*scheduleRequest, error) {
 
 // lookup finds the schedule; nil for those that are not orders of passes alone.
 func (q *scheduleRequest) lookup() (pipeline.Schedule, error) {
-	own := []string{fileName, vocabName, bw2Name, autoName}
+	own := []string{fileName, vocabName, bw2Name}
+	for _, a := range pipeline.Autos() {
+		own = append(own, a.Name())
+	}
+	q.auto, _ = pipeline.LookupAuto(q.name)
 	if slices.Contains(own, q.name) {
 		return nil, nil
 	}
@@ -196,10 +210,19 @@ func (q *scheduleRequest) sizes(c *scheduleCmd, order pipeline.Schedule, params 
 		return nil
 	}
 	q.shape.Virtual = 1
-	if order != nil && order.Check(q.shape) != nil {
+	var check func(pipeline.Shape) error
+	switch {
+	case order != nil:
+		check = order.Check
+	case q.auto != nil:
+		check = q.auto.Check
+	default:
+		return nil
+	}
+	if check(q.shape) != nil {
 		two := q.shape
 		two.Virtual = 2
-		if order.Check(two) == nil {
+		if check(two) == nil {
 			q.shape = two
 		}
 	}
@@ -257,7 +280,7 @@ func (q *scheduleRequest) price(c *scheduleCmd, params map[string]string) error 
 	if c.Attention == "" && len(v.Stage) == 0 {
 		return nil
 	}
-	varied, err := q.costs.Varied(v, q.shape)
+	varied, err := q.costs.Varied(v, q.shape, pipeline.Stages(q.order, q.shape))
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func SimulateBlocking(shape Shape, c Costs) (*Timing, error) {
 			return nil, fmt.Errorf("deadlock: device %d waits at step %d of %d", d, dev.at, len(dev.script))
 		}
 	}
-	r.t.finish(c)
+	r.t.finish(&c)
 	return r.t, nil
 }
 

@@ -8,8 +8,8 @@ func init() { register(mePipe{}) }
 // over slices with the least warm-up that the dependencies bear. No code of its
 // authors is public; the order is rebuilt from the paper's formulas, which it
 // meets: bubble (p-1)/(p-1+mnv) and, where one of p and n divides the other, a
-// peak of v*max(p,n) + min(p,n) - 1 slices on device 0. Its weight gradients in
-// pieces of single GEMMs are not modelled.
+// peak of v*max(p,n) + min(p,n) - 1 slices on device 0. [MEPipePieces] times it
+// with its weight gradients in pieces of single GEMMs.
 type mePipe struct{ looped }
 
 func (mePipe) Name() string { return "mepipe_svpp" }

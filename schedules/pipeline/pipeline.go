@@ -33,13 +33,13 @@ func (p Phase) String() string {
 
 // Slot is one pass of one stage over one microbatch (or slice of it).
 type Slot struct {
-	Phase      Phase
-	Stage      int32 // global stage, 0..Devices*Virtual-1
-	Microbatch int32
-	Slice      int32
+	Phase Phase
 	// Paired: this backward runs together with the forward before it in the order,
 	// as DualPipe overlaps them.
-	Paired bool
+	Paired     bool
+	Stage      int32 // global stage, 0..Stages-1; counted in the direction of the microbatch
+	Microbatch int32
+	Slice      int32
 }
 
 // Shape is the size of a pipeline.
@@ -65,8 +65,9 @@ type Schedule interface {
 	Describe() string
 	// Check returns what is wrong with the shape for this schedule, or nil.
 	Check(Shape) error
-	// Device returns the device that holds a global stage.
-	Device(Shape, int) int
+	// Device returns the device that runs a pass; its phase and slice play no part,
+	// and its microbatch does only where the schedule is [Bidirectional].
+	Device(Shape, Slot) int
 	// Order gives each device's passes in the order they run, or Check's error.
 	Order(Shape) ([][]Slot, error)
 }

@@ -19,7 +19,7 @@ type Costs struct {
 }
 
 // at is the duration of a slot's pass.
-func (c Costs) at(s Slot) unit.Time {
+func (c *Costs) at(s Slot) unit.Time {
 	if c.Vary != nil {
 		return c.Vary(s)
 	}
@@ -27,7 +27,7 @@ func (c Costs) at(s Slot) unit.Time {
 }
 
 // of is the duration of a pass where all of its phase take the same.
-func (c Costs) of(p Phase) unit.Time {
+func (c *Costs) of(p Phase) unit.Time {
 	switch p {
 	case F:
 		return c.F
@@ -124,29 +124,13 @@ func Simulate(s Schedule, shape Shape, c Costs) (*Timing, error) {
 		return nil, err
 	}
 	r := newRun(s, shape, c, order)
-	// A device is tried again whenever a pass ended that it may wait for.
-	pending := make([]int, shape.Devices)
-	for d := range pending {
-		pending[d] = d
-	}
-	for len(pending) > 0 {
-		d := pending[len(pending)-1]
-		pending = pending[:len(pending)-1]
-		for n := r.step(d); n > 0; n = r.step(d) {
-			ran := order[d][:len(r.t.End[d])]
-			for _, slot := range ran[len(ran)-n:] {
-				if to := r.consumer(slot); to >= 0 && to != d {
-					pending = append(pending, to)
-				}
-			}
-		}
-	}
+	r.runAll(r.step)
 	for d, slots := range order {
 		if at := len(r.t.End[d]); at < len(slots) {
 			return nil, r.deadlock(d)
 		}
 	}
-	r.t.finish(c)
+	r.t.finish(&c)
 	return r.t, nil
 }
 
@@ -155,21 +139,40 @@ const unset unit.Time = -1
 
 // run is the state of Simulate.
 type run struct {
-	s     Schedule
-	shape Shape
-	c     Costs
-	// forward and backward are the ends of F and of B or I, by Slot.index.
-	forward, backward []unit.Time
-	t                 *Timing
+	s      Schedule
+	shape  Shape
+	stages int
+	c      Costs
+	slices int
+	ended  []unit.Time // passes but W, by key
+	waits  []int       // key of the input that a device waits for, by device
+	// where is the device of each stage, nil where it depends on the microbatch too.
+	where []int32
+	t     *Timing
 }
 
 func newRun(s Schedule, shape Shape, c Costs, order [][]Slot) *run {
-	r := &run{s: s, shape: shape, c: c, t: newTiming(order),
-		forward: make([]unit.Time, shape.passes()), backward: make([]unit.Time, shape.passes())}
-	for i := range r.forward {
-		r.forward[i], r.backward[i] = unset, unset
+	stages := Stages(s, shape)
+	passes := stages * shape.Microbatches * shape.slices()
+	r := &run{s: s, shape: shape, stages: stages, slices: shape.slices(), c: c, t: newTiming(order),
+		ended: make([]unit.Time, 2*passes), waits: make([]int, shape.Devices)}
+	for i := range r.ended {
+		r.ended[i] = unset
 	}
+	r.where = devicesOf(s, shape)
 	return r
+}
+
+// devicesOf is the device of each stage, nil where it depends on the microbatch.
+func devicesOf(s Schedule, shape Shape) []int32 {
+	if Replicas(s) > 1 {
+		return nil
+	}
+	where := make([]int32, shape.chunks())
+	for stage := range where {
+		where[stage] = int32(s.Device(shape, Slot{Stage: int32(stage)}))
+	}
+	return where
 }
 
 func newTiming(order [][]Slot) *Timing {
@@ -182,20 +185,36 @@ func newTiming(order [][]Slot) *Timing {
 	return t
 }
 
+// runAll steps every device as far as it goes; step returns how many passes it ran.
+// A device is tried again when the pass has ended that it waits for.
+func (r *run) runAll(step func(d int) int) {
+	pending := make([]int, r.shape.Devices)
+	for d := range pending {
+		pending[d] = d
+	}
+	for len(pending) > 0 {
+		d := pending[len(pending)-1]
+		pending = pending[:len(pending)-1]
+		for n := step(d); n > 0; n = step(d) {
+			ran := r.t.Order[d][:len(r.t.End[d])]
+			for _, slot := range ran[len(ran)-n:] {
+				if to := r.consumer(slot); to >= 0 && to != d && r.waits[to] == r.key(slot) {
+					pending = append(pending, to)
+				}
+			}
+		}
+	}
+}
+
 // step runs device d's next pass, or pair of passes, if its inputs are known, and
 // returns how many it ran. A pair starts when the inputs of both are there and
 // takes as long as one after the other.
 func (r *run) step(d int) int {
-	at := len(r.t.End[d])
-	n := min(1, len(r.t.Order[d])-at)
-	if at+1 < len(r.t.Order[d]) && r.t.Order[d][at+1].Paired {
-		n = 2
-	}
+	now := r.next(d)
 	start, end := unit.Time(0), unit.Time(0)
-	if at > 0 {
+	if at := len(r.t.End[d]); at > 0 {
 		start = r.t.End[d][at-1]
 	}
-	now := r.t.Order[d][at : at+n]
 	for _, slot := range now {
 		arrival, ok := r.arrival(d, slot)
 		if !ok {
@@ -207,86 +226,123 @@ func (r *run) step(d int) int {
 	for _, slot := range now {
 		r.t.Start[d] = append(r.t.Start[d], start)
 		r.t.End[d] = append(r.t.End[d], end)
-		switch slot.Phase {
-		case F:
-			r.forward[slot.index(r.shape)] = end
-		case B, I:
-			r.backward[slot.index(r.shape)] = end
+		if slot.Phase != W {
+			r.ended[r.key(slot)] = end
 		}
 	}
-	return n
+	return len(now)
+}
+
+// next is what device d runs next: a pass, a pair, or nothing at the end.
+func (r *run) next(d int) []Slot {
+	left := r.t.Order[d][len(r.t.End[d]):]
+	if len(left) > 1 && left[1].Paired {
+		return left[:2]
+	}
+	return left[:min(1, len(left))]
 }
 
 // arrival is when the last input of a pass of device d is there; false if one
-// has not been produced yet.
+// has not been produced yet, which d then waits for.
 func (r *run) arrival(d int, slot Slot) (unit.Time, bool) {
-	at, known := unit.Time(0), true
-	r.inputs(slot, func(ends []unit.Time, from Slot) {
-		end := ends[from.index(r.shape)]
-		if end == unset {
-			known = false
-			return
+	at := unit.Time(0)
+	other, own := r.inputs(slot)
+	if other >= 0 {
+		if at = r.ended[other]; at == unset {
+			r.waits[d] = other
+			return 0, false
 		}
-		if r.s.Device(r.shape, int(from.Stage)) != d {
-			end += r.c.Comm
+		if r.device(slot.from()) != d {
+			at += r.c.Comm
+		}
+	}
+	for _, key := range own {
+		if key < 0 {
+			continue
+		}
+		end := r.ended[key]
+		if end == unset {
+			r.waits[d] = key
+			return 0, false
 		}
 		at = max(at, end)
-	})
-	return at, known
+	}
+	return at, true
 }
 
-// inputs calls need for every pass that a pass waits for, with the table of
-// the passes' ends. A backward pass among them has the phase of slot, fused or
-// not: it stands for either.
-func (r *run) inputs(slot Slot, need func(ends []unit.Time, from Slot)) {
+// device is where a pass runs.
+func (r *run) device(slot Slot) int {
+	if r.where != nil {
+		return int(r.where[slot.Stage])
+	}
+	return r.s.Device(r.shape, slot)
+}
+
+// key is a pass's place in ended: forwards at even ones, backwards, fused or for
+// inputs, at the odd one behind.
+func (r *run) key(slot Slot) int {
+	key := 2 * ((int(slot.Stage)*r.shape.Microbatches+int(slot.Microbatch))*r.slices + int(slot.Slice))
+	if slot.Phase != F {
+		key++
+	}
+	return key
+}
+
+// inputs are the keys of what a pass waits for, -1 for none: the pass of the stage
+// whose output it takes, and those of its own stage.
+func (r *run) inputs(slot Slot) (other int, own [2]int) {
+	key, stage := r.key(slot), 2*r.shape.Microbatches*r.slices
+	other, own = -1, [2]int{-1, -1}
 	switch slot.Phase {
 	case F:
 		if slot.Stage > 0 {
-			from := slot
-			from.Stage--
-			need(r.forward, from)
+			other = key - stage
 		}
 		if slot.Slice > 0 { // keys and values of earlier slices
-			from := slot
-			from.Slice--
-			need(r.forward, from)
+			own[0] = key - 2
 		}
 	case W:
-		need(r.backward, slot)
+		own[0] = key
 	default:
-		own := slot
-		own.Phase = F
-		need(r.forward, own)
-		if int(slot.Stage) < r.shape.Stages()-1 {
-			from := slot
-			from.Stage++
-			need(r.backward, from)
+		if int(slot.Stage) < r.stages-1 {
+			other = key + stage
 		}
-		if int(slot.Slice) < r.shape.slices()-1 { // gradients of keys and values
-			from := slot
-			from.Slice++
-			need(r.backward, from)
+		own[0] = key - 1                  // its forward
+		if int(slot.Slice) < r.slices-1 { // gradients of keys and values
+			own[1] = key + 2
 		}
 	}
+	return other, own
+}
+
+// from is a pass of the stage whose output this one takes.
+func (s Slot) from() Slot {
+	if s.Phase == F {
+		s.Stage--
+	} else {
+		s.Stage++
+	}
+	return s
 }
 
 // consumer is the device that the output of a pass goes to, -1 if none.
 func (r *run) consumer(slot Slot) int {
-	to := int(slot.Stage) + 1
 	switch slot.Phase {
 	case W:
 		return -1
 	case B, I:
-		to -= 2
+		slot.Stage--
+	default:
+		slot.Stage++
 	}
-	if to < 0 || to == r.shape.Stages() {
+	if slot.Stage < 0 || int(slot.Stage) == r.stages {
 		return -1
 	}
-	return r.s.Device(r.shape, to)
+	return r.device(slot)
 }
 
 // finish fills in what follows from the order, Start and End.
-func (t *Timing) finish(c Costs) {
+func (t *Timing) finish(c *Costs) {
 	p := len(t.Order)
 	t.Busy, t.Span = make([]unit.Time, p), make([]unit.Time, p)
 	t.Peak, t.PeakInputOnly = make([]int, p), make([]int, p)

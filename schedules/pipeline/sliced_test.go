@@ -167,25 +167,3 @@ func TestSlicedSample(t *testing.T) {
 		require.Equal(t, row.peak, r.Peak, "%+v", row)
 	}
 }
-
-func BenchmarkOrderAndSimulate(b *testing.B) {
-	for _, s := range All() {
-		shape := Shape{Devices: 16, Virtual: 1, Microbatches: 256, Slices: 1}
-		for v := 1; s.Check(shape) != nil && v <= 2; v++ {
-			shape.Virtual = v
-		}
-		if s.Check(shape) != nil {
-			continue // one device only
-		}
-		b.Run(s.Name(), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := Simulate(s, shape, Costs{F: 10, I: 12, W: 8, Comm: 1}); err != nil {
-					b.Fatal(err)
-				}
-			}
-			passes := float64(2*shape.passes()) * float64(b.N)
-			b.ReportMetric(passes/b.Elapsed().Seconds(), "passes/s")
-		})
-	}
-}

@@ -62,7 +62,7 @@ func VocabularyParallel(shape Shape, barriers int, c Costs, s unit.Time) (*Timin
 			return nil, fmt.Errorf("deadlock: device %d never gets to run %v", d, slots[at])
 		}
 	}
-	r.t.finish(fused)
+	r.t.finish(&fused)
 	return r.t, nil
 }
 

@@ -1,13 +1,12 @@
 package pipeline
 
 import (
+	"fmt"
 	"math"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-
-	"fmt"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -30,6 +29,8 @@ func TestVocabularyVectors(t *testing.T) {
 		r, err := VocabularyParallel(shape, number(t, row, "barriers"), Costs{F: quarters(row, "F"), I: quarters(row, "B")}, quarters(row, "S"))
 		require.NoError(t, err, "%v", row)
 		require.Equal(t, quarters(row, "makespan"), r.Makespan, "%v", row)
+		// S runs once more than there are microbatches.
+		require.Equal(t, quarters(row, "m*(F+B+S)")+quarters(row, "S"), r.Busy[0], "%v", row)
 		require.Equal(t, row["peak_microbatches_per_stage"], strings.Trim(fmt.Sprint(r.Peak), "[]"), "%v", row)
 	}
 	t.Logf("%d rows compared", len(rows))

@@ -2,49 +2,36 @@ package pipeline
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 )
 
-// ZBAuto is the automatic zero-bubble schedule under a memory limit (Qi et al.,
+// zbAuto is the automatic zero-bubble schedule under a memory limit (Qi et al.,
 // arXiv:2401.10241, section 3; sail-sg's zero-bubble, graph heuristic): forwards
-// as the memory allows, weight gradients where a device would wait. Unlike other
-// schedules it depends on costs, so that it is no [Schedule] of its own: Order
-// gives one for costs.
-type ZBAuto struct {
-	// Limit is the most microbatches whose activations a device may hold; 0 is
-	// three times the microbatches that there are.
-	Limit float64
+// as the memory allows, weight gradients where a device would wait.
+type zbAuto struct{}
+
+func (zbAuto) Name() string { return "zb_auto" }
+
+func (zbAuto) Describe() string {
+	return "split backward under a memory limit, the best of eight greedy variants (arXiv:2401.10241)"
 }
 
-// Memory of a pass, in halves of a microbatch's activations: half is given back by
-// each half of the backward.
-const zbForward, zbInput, zbWeight = 2.0, -1.0, -1.0
+func (zbAuto) Check(s Shape) error { return s.checkPlain() }
 
-// Order is the best of the heuristic's eight variants for these costs, as a
-// schedule. The error says where the limit is too tight for any.
-func (z ZBAuto) Order(s Shape, c Costs) (Schedule, error) {
-	if err := s.checkPlain(); err != nil {
+// Order tries the heuristic's eight variants. Without a limit a device may hold
+// three times the microbatches that there are.
+func (z zbAuto) Order(s Shape, c Costs, limit float64) (Schedule, error) {
+	if err := checkAuto(z, s, c, limit); err != nil {
 		return nil, err
 	}
-	if err := c.check(s, nil); err != nil {
-		return nil, err
-	}
-	if c.Vary != nil {
-		return nil, errors.New("zb_auto takes one cost for each phase")
-	}
-	if z.Limit != 0 && !(z.Limit >= 1) {
-		return nil, fmt.Errorf("a limit of %g microbatches: at least one is held", z.Limit)
-	}
-	limit := z.Limit * zbForward
-	if z.Limit == 0 {
-		limit = 3 * float64(s.Microbatches) * zbForward
+	if limit == 0 {
+		limit = 3 * float64(s.Microbatches)
 	}
 	var best *zbRun
 	var failed error
 	for variant := range 8 { // true before false, the first parameter slowest
-		r := newZBRun(s, c, limit)
+		r := newZBRun(s, c, limit*autoForward)
 		r.allowBubble, r.backwardFirst, r.greedy = variant&4 == 0, variant&2 == 0, variant&1 == 0
 		if err := r.run(); err != nil {
 			failed = err
@@ -57,53 +44,27 @@ func (z ZBAuto) Order(s Shape, c Costs) (Schedule, error) {
 	if best == nil {
 		return nil, failed
 	}
-	return fixedOrder{name: "zb_auto", shape: s, order: best.order()}, nil
+	return fixedOrder{placement: looped{}, name: z.Name(), shape: s, order: best.order()}, nil
 }
 
-// fixedOrder is a schedule of one shape, with a stage on each device.
-type fixedOrder struct {
-	looped
-	name  string
-	shape Shape
-	order [][]Slot
-}
-
-func (f fixedOrder) Name() string     { return f.name }
-func (f fixedOrder) Describe() string { return f.name }
-
-func (f fixedOrder) Check(s Shape) error {
-	if s != f.shape {
-		return fmt.Errorf("this order is of the shape %+v", f.shape)
-	}
-	return nil
-}
-
-func (f fixedOrder) Order(s Shape) ([][]Slot, error) { return f.order, f.Check(s) }
-
-// zbRun is one run of the heuristic. Times are floats, as in the reference: ties
-// decide.
+// zbRun is one run of the heuristic.
 type zbRun struct {
-	p, m                               int
-	cost                               [4]float64 // by phase
-	comm, limit                        float64
+	autoRun
 	allowBubble, backwardFirst, greedy bool
 
-	n      [][4]int // passes so far, by device and phase
-	held   []float64
-	clock  []float64
-	bubble []float64
-	end    [][4][]float64 // by device, phase and microbatch
+	n   [][4]int       // passes so far, by device and phase
+	end [][4][]float64 // by device, phase and microbatch
 }
 
 func newZBRun(s Shape, c Costs, limit float64) *zbRun {
-	p := s.Devices
-	r := &zbRun{p: p, m: s.Microbatches, comm: float64(c.Comm), limit: limit, n: make([][4]int, p), held: make([]float64, p),
-		clock: make([]float64, p), bubble: make([]float64, p), end: make([][4][]float64, p)}
-	r.cost[F], r.cost[I], r.cost[W] = float64(c.F), float64(c.I), float64(c.W)
+	r := &zbRun{autoRun: newAutoRun(s, c, limit), n: make([][4]int, s.Devices), end: make([][4][]float64, s.Devices)}
+	for d := range r.end {
+		for _, p := range []Phase{F, I, W} {
+			r.end[d][p] = make([]float64, 0, s.Microbatches)
+		}
+	}
 	return r
 }
-
-func memoryOf(p Phase) float64 { return [4]float64{F: zbForward, I: zbInput, W: zbWeight}[p] }
 
 // put runs a device's next pass of a phase as early as it can.
 func (r *zbRun) put(d int, p Phase) {
@@ -115,20 +76,13 @@ func (r *zbRun) put(d int, p Phase) {
 	case p == I && d < r.p-1:
 		t = max(t, r.end[d+1][I][k]+r.comm+r.cost[I])
 	}
-	if r.n[d][F] > 0 {
-		r.bubble[d] += t - r.clock[d] - r.cost[p]
-	}
+	r.book(d, p, t, r.n[d][F] == 0)
 	r.n[d][p]++
-	r.clock[d] = t
-	r.held[d] += memoryOf(p)
 	r.end[d][p] = append(r.end[d][p], t)
 }
 
 // pending weight gradients of a device.
 func (r *zbRun) pending(d int) int { return r.n[d][I] - r.n[d][W] }
-
-// slack is how much more a device may idle than it has, to be as late as the worst.
-func (r *zbRun) slack(d int) float64 { return slices.Max(r.bubble) - r.bubble[d] }
 
 // fill runs weight gradients until an input arrives.
 func (r *zbRun) fill(d int, arrival float64) {
@@ -144,7 +98,7 @@ func (r *zbRun) fill(d int, arrival float64) {
 func (r *zbRun) need(d int, p Phase) error {
 	for r.held[d]+memoryOf(p) > r.limit {
 		if r.pending(d) == 0 {
-			return fmt.Errorf("zb_auto: a limit of %g microbatches leaves device %d no memory for its next pass", r.limit/zbForward, d)
+			return fmt.Errorf("zb_auto: a limit of %g microbatches leaves device %d no memory for its next pass", r.limit/autoForward, d)
 		}
 		r.put(d, W)
 	}
@@ -187,11 +141,11 @@ func (r *zbRun) warmUp() {
 	last := r.end[r.p-1][F][0] + r.cost[I]
 	for d := r.p - 2; d >= 0; d-- {
 		t, held := r.clock[d], r.held[d]
-		for r.n[d][F]+extra[d] < r.m && held+zbForward <= r.limit {
+		for r.n[d][F]+extra[d] < r.m && held+autoForward <= r.limit {
 			if r.allowBubble && t+r.cost[F] > last+r.comm || !r.allowBubble && t >= last+r.comm {
 				break
 			}
-			held += zbForward
+			held += autoForward
 			t += r.cost[F]
 			extra[d]++
 		}
@@ -249,9 +203,9 @@ func (r *zbRun) wants(d int) bool {
 		return false
 	}
 	weights, held := 0.0, r.held[d]
-	for held+zbForward > r.limit {
+	for held+autoForward > r.limit {
 		weights += r.cost[W]
-		held += zbWeight
+		held += autoWeight
 	}
 	if r.clock[d]+r.cost[F]+weights <= next {
 		return true

@@ -47,6 +47,7 @@ type Tag struct {
 // RankLanes are the lanes of one rank.
 type RankLanes struct {
 	Compute, SendF, SendB, DP program.LaneID
+	BackF, BackB              program.LaneID // sends to the other neighbour than SendF and SendB; valid where there are any
 	Out, In                   program.LaneID // copies to the host's memory and back; valid where there are any
 }
 
@@ -64,6 +65,7 @@ type lowering struct {
 	// end of the pass of (stage, microbatch, slice), by phase; None until it is there.
 	fEnd, bEnd []program.OpID
 	mbs, n     int               // microbatches, slices of each
+	firstOf    []int32           // first microbatch that runs through each copy of the stages
 	order      [][]pipeline.Slot // by rank
 	vocab      *vocabulary       // nil where the first and last stage hold it
 	exchange   [][]int32         // by rank and pass over layers, where there is one
@@ -108,6 +110,7 @@ func NewStep(p *plan.Plan) (*Step, error) {
 	}
 	l.fEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
 	l.bEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
+	l.firstOf = firstOf(p)
 	l.ranks = make([]rankState, p.Scenario.Parallel.PP)
 	for r := range l.ranks {
 		l.step.Lanes = append(l.step.Lanes, RankLanes{
@@ -116,7 +119,7 @@ func NewStep(p *plan.Plan) (*Step, error) {
 			SendB:   l.prog.AddLane(int32(r), "send backward"),
 			DP:      l.prog.AddLane(int32(r), "data parallel"),
 		})
-		l.ranks[r].grads = filled(int(p.Scenario.Parallel.VP), program.None)
+		l.ranks[r].grads = filled(len(p.Held[r]), program.None)
 		l.ranks[r].lastOp, l.ranks[r].beforeLast = program.None, program.None
 	}
 	if p.Scenario.Schedule.ContextExchange {
@@ -132,6 +135,12 @@ func NewStep(p *plan.Plan) (*Step, error) {
 		}
 		l.vocab = l.newVocabulary()
 		l.order = l.vocab.interleave(p.Order)
+	}
+	if l.turns() {
+		for r := range l.ranks {
+			l.step.Lanes[r].BackF = l.prog.AddLane(int32(r), "send forward back")
+			l.step.Lanes[r].BackB = l.prog.AddLane(int32(r), "send backward back")
+		}
 	}
 	if p.Scenario.Schedule.Offload > 0 {
 		l.moves = l.leaving()
@@ -263,64 +272,23 @@ func (l *lowering) input(s pipeline.Slot) (op program.OpID, need bool) {
 
 // consumers are the ranks that wait for a slot's output.
 func (l *lowering) consumers(s pipeline.Slot) []int {
-	at := int(s.Stage)
+	to := s
 	switch s.Phase {
 	case pipeline.F:
-		at++
+		to.Stage++
 	case pipeline.W:
 		return nil
 	default:
-		at--
+		to.Stage--
 	}
+	at := int(to.Stage)
 	switch {
 	case l.vocab != nil && (at >= len(l.p.Stages) || l.vocab.holds(s)):
 		return l.vocab.ranks
 	case at < 0 || at >= len(l.p.Stages):
 		return nil
 	}
-	return []int{l.p.Schedule.Device(l.p.Shape, at)}
-}
-
-// transfer appends the send of a slot's input, if it comes from another rank,
-// and returns what the slot waits for. Sends run on the sender's lanes behind
-// compute; where P2P is not overlapped the sender's next pass waits too.
-func (l *lowering) transfer(s pipeline.Slot, to int) program.OpID {
-	from, at := int(s.Stage)-1, l.fEnd
-	if s.Phase != pipeline.F {
-		from, at = int(s.Stage)+1, l.bEnd
-	}
-	if from == len(l.p.Stages) { // the last stage's backward follows its own forward
-		return program.None
-	}
-	src := l.p.Schedule.Device(l.p.Shape, from)
-	in := at[l.at(from, s)]
-	if src == to {
-		return in
-	}
-	lane := l.step.Lanes[src].SendF
-	if s.Phase != pipeline.F {
-		lane = l.step.Lanes[src].SendB
-	}
-	t := l.add(lane, l.sendWork(src, to), Tag{s.Phase, int32(from), s.Microbatch, s.Slice}, in)
-	if !l.fw.OverlapP2P {
-		l.ranks[src].frontier = append(l.ranks[src].frontier, t)
-	}
-	return t
-}
-
-// sendWork is one activation (or its gradient) between neighbouring stages.
-func (l *lowering) sendWork(src, dst int) program.WorkID {
-	lo := min(src, dst)
-	if d := src - dst; d > 1 || d < -1 { // around the ring of an interleaved schedule
-		lo = len(l.ranks) - 1
-	}
-	k := cost.P2P{Bytes: 2 * l.sp * l.h}
-	if l.p.Groups.CrossStage[lo] {
-		k.NICGBps = l.nic
-	}
-	return l.work(workKey{kind: "send", bytes: k.Bytes, nic: k.NICGBps > 0}, func() (program.Work, Work) {
-		return program.Work{Name: "send", Kind: program.Send}, Work{Kernel: k}
-	})
+	return []int{l.p.Schedule.Device(l.p.Shape, to)}
 }
 
 // pass appends the ops of one slot on rank r. Parameters of the next segment
@@ -359,7 +327,7 @@ func (l *lowering) pass(r int, s pipeline.Slot, arrived ...program.OpID) {
 			l.memoryBefore(op, r, s)
 		}
 		if seg.reduce != nil {
-			st.grads[int(s.Stage)/len(l.ranks)] = l.add(lanes.DP, l.bucketWork(seg.reduce), tag, op)
+			st.grads[slices.Index(l.p.Held[r], int(s.Stage))] = l.add(lanes.DP, l.bucketWork(seg.reduce), tag, op)
 		}
 		st.lastOp = op
 	}
