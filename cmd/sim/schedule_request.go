@@ -60,7 +60,7 @@ func (c *scheduleCmd) request() (*scheduleRequest, error) {
 	} else if err := q.sizes(c, order, params); err != nil {
 		return nil, err
 	}
-	if err := q.price(c, params); err != nil {
+	if err := q.price(c, order, params); err != nil {
 		return nil, err
 	}
 	if err := q.plan(c, order, params); err != nil {
@@ -207,7 +207,7 @@ func (q *scheduleRequest) sizes(c *scheduleCmd, order pipeline.Schedule, params 
 }
 
 // price reads the costs in decimals and scales them to whole units of time.
-func (q *scheduleRequest) price(c *scheduleCmd, params map[string]string) error {
+func (q *scheduleRequest) price(c *scheduleCmd, order pipeline.Schedule, params map[string]string) error {
 	texts := map[string]string{"comm": c.Comm}
 	for flag, list := range map[string]string{"cost": c.Cost, "attention": c.Attention} {
 		parts := strings.Split(list, ",")
@@ -257,7 +257,7 @@ func (q *scheduleRequest) price(c *scheduleCmd, params map[string]string) error 
 	if c.Attention == "" && len(v.Stage) == 0 {
 		return nil
 	}
-	varied, err := q.costs.Varied(v, q.shape)
+	varied, err := q.costs.Varied(v, q.shape, pipeline.Stages(order, q.shape))
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func (r *run) deadlock(d int) error {
 		next := r.t.Order[at][len(r.t.End[at])]
 		missing := r.missing(next)
 		devices, waits = append(devices, at), append(waits, wait{next, missing})
-		at = r.s.Device(r.shape, int(missing.Stage))
+		at = r.s.Device(r.shape, missing)
 	}
 	var circle []string
 	for i, w := range waits {
@@ -48,7 +48,7 @@ func (r *run) missing(slot Slot) Slot {
 		return first
 	}
 	// W waits for its I; a backward may be whole or split on the other stage.
-	d := r.s.Device(r.shape, int(first.Stage))
+	d := r.s.Device(r.shape, first)
 	for _, phase := range []Phase{B, I} {
 		first.Phase = phase
 		if slices.Contains(r.t.Order[d], first) {

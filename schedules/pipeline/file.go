@@ -153,7 +153,7 @@ func (f *FileOrder) Check(s Shape) error {
 }
 
 // Device is where the file has the stage.
-func (f *FileOrder) Device(_ Shape, stage int) int { return f.device[stage] }
+func (f *FileOrder) Device(_ Shape, pass Slot) int { return f.device[pass.Stage] }
 
 // Order is the file's.
 func (f *FileOrder) Order(s Shape) ([][]Slot, error) {

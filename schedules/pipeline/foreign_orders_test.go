@@ -20,7 +20,7 @@ type recorded struct {
 func (recorded) Name() string                      { return "recorded" }
 func (recorded) Describe() string                  { return "for tests" }
 func (recorded) Check(s Shape) error               { return s.check() }
-func (r recorded) Device(_ Shape, stage int) int   { return r.device[int32(stage)] }
+func (r recorded) Device(_ Shape, pass Slot) int   { return r.device[pass.Stage] }
 func (r recorded) Order(_ Shape) ([][]Slot, error) { return r.order, nil }
 
 // record turns cells into slots; false where the order has overlapped pairs or a

@@ -155,17 +155,20 @@ const unset unit.Time = -1
 
 // run is the state of Simulate.
 type run struct {
-	s     Schedule
-	shape Shape
-	c     Costs
+	s      Schedule
+	shape  Shape
+	stages int
+	c      Costs
 	// forward and backward are the ends of F and of B or I, by Slot.index.
 	forward, backward []unit.Time
 	t                 *Timing
 }
 
 func newRun(s Schedule, shape Shape, c Costs, order [][]Slot) *run {
-	r := &run{s: s, shape: shape, c: c, t: newTiming(order),
-		forward: make([]unit.Time, shape.passes()), backward: make([]unit.Time, shape.passes())}
+	stages := Stages(s, shape)
+	passes := stages * shape.Microbatches * shape.slices()
+	r := &run{s: s, shape: shape, stages: stages, c: c, t: newTiming(order),
+		forward: make([]unit.Time, passes), backward: make([]unit.Time, passes)}
 	for i := range r.forward {
 		r.forward[i], r.backward[i] = unset, unset
 	}
@@ -227,7 +230,7 @@ func (r *run) arrival(d int, slot Slot) (unit.Time, bool) {
 			known = false
 			return
 		}
-		if r.s.Device(r.shape, int(from.Stage)) != d {
+		if r.s.Device(r.shape, from) != d {
 			end += r.c.Comm
 		}
 		at = max(at, end)
@@ -257,7 +260,7 @@ func (r *run) inputs(slot Slot, need func(ends []unit.Time, from Slot)) {
 		own := slot
 		own.Phase = F
 		need(r.forward, own)
-		if int(slot.Stage) < r.shape.Stages()-1 {
+		if int(slot.Stage) < r.stages-1 {
 			from := slot
 			from.Stage++
 			need(r.backward, from)
@@ -272,17 +275,18 @@ func (r *run) inputs(slot Slot, need func(ends []unit.Time, from Slot)) {
 
 // consumer is the device that the output of a pass goes to, -1 if none.
 func (r *run) consumer(slot Slot) int {
-	to := int(slot.Stage) + 1
 	switch slot.Phase {
 	case W:
 		return -1
 	case B, I:
-		to -= 2
+		slot.Stage--
+	default:
+		slot.Stage++
 	}
-	if to < 0 || to == r.shape.Stages() {
+	if slot.Stage < 0 || int(slot.Stage) == r.stages {
 		return -1
 	}
-	return r.s.Device(r.shape, to)
+	return r.s.Device(r.shape, slot)
 }
 
 // finish fills in what follows from the order, Start and End.

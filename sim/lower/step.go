@@ -263,37 +263,40 @@ func (l *lowering) input(s pipeline.Slot) (op program.OpID, need bool) {
 
 // consumers are the ranks that wait for a slot's output.
 func (l *lowering) consumers(s pipeline.Slot) []int {
-	at := int(s.Stage)
+	to := s
 	switch s.Phase {
 	case pipeline.F:
-		at++
+		to.Stage++
 	case pipeline.W:
 		return nil
 	default:
-		at--
+		to.Stage--
 	}
+	at := int(to.Stage)
 	switch {
 	case l.vocab != nil && (at >= len(l.p.Stages) || l.vocab.holds(s)):
 		return l.vocab.ranks
 	case at < 0 || at >= len(l.p.Stages):
 		return nil
 	}
-	return []int{l.p.Schedule.Device(l.p.Shape, at)}
+	return []int{l.p.Schedule.Device(l.p.Shape, to)}
 }
 
 // transfer appends the send of a slot's input, if it comes from another rank,
 // and returns what the slot waits for. Sends run on the sender's lanes behind
 // compute; where P2P is not overlapped the sender's next pass waits too.
 func (l *lowering) transfer(s pipeline.Slot, to int) program.OpID {
-	from, at := int(s.Stage)-1, l.fEnd
-	if s.Phase != pipeline.F {
-		from, at = int(s.Stage)+1, l.bEnd
+	from, at := s, l.bEnd
+	if s.Phase == pipeline.F {
+		from.Stage, at = s.Stage-1, l.fEnd
+	} else {
+		from.Stage++
 	}
-	if from == len(l.p.Stages) { // the last stage's backward follows its own forward
+	if int(from.Stage) == len(l.p.Stages) { // the last stage's backward follows its own forward
 		return program.None
 	}
 	src := l.p.Schedule.Device(l.p.Shape, from)
-	in := at[l.at(from, s)]
+	in := at[l.at(int(from.Stage), s)]
 	if src == to {
 		return in
 	}
@@ -301,7 +304,7 @@ func (l *lowering) transfer(s pipeline.Slot, to int) program.OpID {
 	if s.Phase != pipeline.F {
 		lane = l.step.Lanes[src].SendB
 	}
-	t := l.add(lane, l.sendWork(src, to), Tag{s.Phase, int32(from), s.Microbatch, s.Slice}, in)
+	t := l.add(lane, l.sendWork(src, to), Tag{s.Phase, from.Stage, s.Microbatch, s.Slice}, in)
 	if !l.fw.OverlapP2P {
 		l.ranks[src].frontier = append(l.ranks[src].frontier, t)
 	}

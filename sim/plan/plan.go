@@ -5,6 +5,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"orrery/models"
 	"orrery/scenarios"
@@ -24,6 +25,7 @@ type Plan struct {
 	Schedule     pipeline.Schedule
 	Shape        pipeline.Shape
 	Order        [][]pipeline.Slot // per pipeline rank
+	Held         [][]int           // stages that a pipeline rank holds, ascending
 
 	Groups Groups
 	Vocab  int64 // padded
@@ -106,8 +108,24 @@ func (p *Plan) schedule() error {
 	if err := s.Check(p.Shape); err != nil {
 		return fmt.Errorf("schedule %s: %w", sc.Name, err)
 	}
-	p.Order, err = s.Order(p.Shape)
-	return err
+	if p.Order, err = s.Order(p.Shape); err != nil {
+		return err
+	}
+	for _, order := range p.Order {
+		p.Held = append(p.Held, stagesOf(order))
+	}
+	return nil
+}
+
+// stagesOf is the stages that have passes in an order, ascending.
+func stagesOf(order []pipeline.Slot) []int {
+	var out []int
+	for _, slot := range order {
+		if at, found := slices.BinarySearch(out, int(slot.Stage)); !found {
+			out = slices.Insert(out, at, int(slot.Stage))
+		}
+	}
+	return out
 }
 
 // SliceSeq is the number of tokens of one slice of one sequence on one CP rank.
