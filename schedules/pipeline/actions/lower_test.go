@@ -136,7 +136,7 @@ func TestLoweringOfAll(t *testing.T) {
 func checkLowering(t *rapid.T, compute [][]pipeline.Cell, shape pipeline.Shape) {
 	device, err := Place(compute)
 	require.NoError(t, err)
-	require.Len(t, device, shape.Stages())
+	require.Len(t, device, shape.Devices*shape.Virtual)
 
 	merged := make([][]pipeline.Cell, len(compute))
 	for d, row := range compute {
