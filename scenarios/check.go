@@ -84,6 +84,10 @@ func (r *resolver) checkExperts() {
 func (r *resolver) checkSchedule() {
 	p, sc, m := &r.s.Parallel, &r.s.Schedule, r.s.Training.Microbatches
 	order, err := pipeline.Lookup(sc.Name)
+	if pipeline.Replicas(order) > 1 { // that its passes are also overlapped, or its chunks two, is beside the point
+		r.fail([]string{"schedule.name"}, "two copies of the weights on each device are not planned yet; `sim schedule` runs the order", show(sc.Name), "a schedule that holds each stage once")
+		return
+	}
 	if err == nil {
 		err = order.Check(pipeline.Shape{Devices: int(p.PP), Virtual: int(p.VP), Microbatches: int(m), Slices: int(sc.Slices), Group: int(sc.GroupSize)})
 	}

@@ -57,26 +57,6 @@ type Shape struct {
 // not price them yet.
 type Overlapping interface{ Overlaps() bool }
 
-// Bidirectional is a schedule that holds several copies of every stage, so that
-// microbatches go through the devices both ways. A microbatch meets one copy of each
-// stage, and at the end of a step the copies' gradients are to be summed.
-type Bidirectional interface {
-	// Replicas is the number of copies of every stage, 1 where it is held once.
-	Replicas() int
-}
-
-// Replicas is the number of copies that a schedule holds of every stage.
-func Replicas(s Schedule) int {
-	if b, ok := s.(Bidirectional); ok {
-		return b.Replicas()
-	}
-	return 1
-}
-
-// Stages is the number of global stages of a schedule: p*v, or as many fewer as
-// there are copies of each. Without a schedule (nil) every stage is held once.
-func Stages(s Schedule, shape Shape) int { return shape.chunks() / Replicas(s) }
-
 // Schedule is an order of passes.
 type Schedule interface {
 	// Name is the schedule's name in scenarios ("1f1b").
@@ -86,7 +66,7 @@ type Schedule interface {
 	// Check returns what is wrong with the shape for this schedule, or nil.
 	Check(Shape) error
 	// Device returns the device that runs a pass; its phase and slice play no part,
-	// and its microbatch does where the schedule is [Bidirectional].
+	// and its microbatch does only where the schedule is [Bidirectional].
 	Device(Shape, Slot) int
 	// Order gives each device's passes in the order they run, or Check's error.
 	Order(Shape) ([][]Slot, error)

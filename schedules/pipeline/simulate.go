@@ -189,16 +189,11 @@ func newTiming(order [][]Slot) *Timing {
 // returns how many it ran. A pair starts when the inputs of both are there and
 // takes as long as one after the other.
 func (r *run) step(d int) int {
-	at := len(r.t.End[d])
-	n := min(1, len(r.t.Order[d])-at)
-	if at+1 < len(r.t.Order[d]) && r.t.Order[d][at+1].Paired {
-		n = 2
-	}
+	now := r.next(d)
 	start, end := unit.Time(0), unit.Time(0)
-	if at > 0 {
+	if at := len(r.t.End[d]); at > 0 {
 		start = r.t.End[d][at-1]
 	}
-	now := r.t.Order[d][at : at+n]
 	for _, slot := range now {
 		arrival, ok := r.arrival(d, slot)
 		if !ok {
@@ -217,7 +212,16 @@ func (r *run) step(d int) int {
 			r.backward[slot.index(r.shape)] = end
 		}
 	}
-	return n
+	return len(now)
+}
+
+// next is what device d runs next: a pass, a pair, or nothing at the end.
+func (r *run) next(d int) []Slot {
+	left := r.t.Order[d][len(r.t.End[d]):]
+	if len(left) > 1 && left[1].Paired {
+		return left[:2]
+	}
+	return left[:min(1, len(left))]
 }
 
 // arrival is when the last input of a pass of device d is there; false if one
