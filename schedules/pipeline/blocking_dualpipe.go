@@ -4,6 +4,13 @@ func (dualPipeV) batches(b *batcher) {
 	b.dualPipe(b.shape.Devices, b.device)
 }
 
+// A device of the second half does with the direction up what the first half does
+// with that down: its order says which comes first.
+func (dualPipe) batches(b *batcher) {
+	p := b.shape.Devices
+	b.dualPipe(p/2, min(b.device, p-1-b.device))
+}
+
 // dualPipe is the program of deepseek-ai/DualPipe (dualpipe.py and dualpipev.py,
 // step) for rank r of a half of h: each pass is preceded
 // by one batch of what it receives and the pass before it sends, but for a few
