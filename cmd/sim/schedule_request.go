@@ -30,10 +30,14 @@ type scheduleRequest struct {
 	scale int64 // units of time in a unit of the costs
 	run   func() (*pipeline.Timing, error)
 	notes []string
+
+	blocking bool // transfers block both ends
+	options  pipeline.BlockingOptions
 }
 
 // scheduleKeys is what --param takes, by schedule, with what it means.
 var scheduleKeys = map[string]map[string]string{
+	"1f1b":             {"transfers": "batched or, with --blocking, unbatched"},
 	"interleaved_1f1b": {"N": "microbatches that go through a chunk before the next"},
 	"mepipe_svpp":      {"g": "microbatches that go through a chunk before the next"},
 	"slimpipe":         {"e": "warm-up slices a hop, 2"},

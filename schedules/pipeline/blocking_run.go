@@ -10,9 +10,9 @@ import (
 
 // SimulateProgram times a program of schedule s: a device runs its passes and
 // batches in their order, each when the one before it has ended. A transfer starts
-// when both its ends are posted and takes Comm. All passes of a program must be in
-// the order of [Schedule.Order]'s kind, complete and each behind its inputs; a
-// program whose devices wait for each other is an error that names the circle.
+// when both its ends are posted and takes Comm. The program must have all passes of
+// the shape, each behind what it needs, and both ends of every transfer. One whose
+// devices wait for each other is an error that names the circle.
 func SimulateProgram(s Schedule, shape Shape, c Costs, program Program) (*Timing, error) {
 	order := program.order()
 	if err := Validate(s, shape, order); err != nil {

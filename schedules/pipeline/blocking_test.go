@@ -101,6 +101,94 @@ func TestBlockingPrograms(t *testing.T) {
 	require.Equal(t, 3, compared)
 }
 
+// TestBlockingProgramSample is parts of programs.json, transcribed so that they are
+// tested everywhere: Megatron-LM's batches, and what DualPipe and DualPipeV post
+// early and late (steps 2 to 4 of dualpipe.py).
+func TestBlockingProgramSample(t *testing.T) {
+	for _, c := range []struct {
+		name                  string
+		virtual, device, from int
+		want                  []string
+	}{
+		{"1f1b", 1, 2, 0, []string{
+			`["COMM",["recv","F",1,0,0]]`,
+			`["F",2,0]`,
+			`["COMM",["send","F",3,0,0]]`,
+			`["COMM",["recv","F",1,0,1]]`,
+			`["F",2,1]`,
+			`["COMM",["send","F",3,0,1],["recv","B",3,0,0]]`,
+			`["B",2,0]`,
+			`["COMM",["send","B",1,0,0],["recv","F",1,0,2]]`,
+		}},
+		{"dualpipe", 2, 1, 0, []string{
+			`["COMM",["recv","F",0,0,0]]`,
+			`["F",1,0]`,
+			`["COMM",["send","F",2,0,0],["recv","F",0,0,1],["recv","F",2,1,0]]`,
+			`["F",2,4]`,
+			`["COMM",["send","F",0,1,0]]`,
+			`["F",1,1]`,
+			`["COMM",["send","F",2,0,1],["recv","F",0,0,2],["recv","F",2,1,1]]`,
+			`["F",2,5]`,
+			`["F",1,2]`,
+			`["COMM",["send","F",0,1,1],["recv","B",0,1,0]]`,
+			`["B",2,4]`,
+			`["COMM",["send","F",2,0,2],["send","B",2,1,0],["recv","F",2,1,2],["recv","B",2,0,0]]`,
+			`["OV",["F",2,6],["B",1,0]]`,
+			`["COMM",["send","F",0,1,2],["send","B",0,0,0],["recv","F",0,0,3],["recv","B",0,1,1]]`,
+			`["OV",["F",1,3],["B",2,5]]`,
+			`["COMM",["send","F",2,0,3],["send","B",2,1,1],["recv","F",2,1,3],["recv","B",2,0,1]]`,
+		}},
+		{"dualpipev", 2, 2, 12, []string{
+			`["COMM",["send","F",1,1,1],["send","F",3,0,3]]`,
+			`["F",2,4]`,
+			`["COMM",["recv","F",1,0,5],["recv","F",3,1,2]]`,
+			`["F",5,2]`,
+			`["COMM",["send","F",1,1,2],["send","F",3,0,4],["recv","B",1,1,0]]`,
+			`["I",5,0]`,
+			`["COMM",["send","B",3,1,0],["recv","F",3,1,3]]`,
+			`["W",5,0]`,
+			`["F",5,3]`,
+			`["COMM",["send","F",1,1,3],["recv","B",1,1,1]]`,
+			`["OV",["F",2,5],["B",5,1]]`,
+			`["COMM",["send","F",3,0,5],["send","B",3,1,1],["recv","F",3,1,4],["recv","B",3,0,0]]`,
+		}},
+	} {
+		s, err := Lookup(c.name)
+		require.NoError(t, err)
+		shape := Shape{Devices: 4, Virtual: c.virtual, Microbatches: 8}
+		program, err := Blocking(s, shape, BlockingOptions{})
+		require.NoError(t, err)
+		for i, want := range c.want {
+			got, err := json.Marshal(plain(s, shape, program[c.device][c.from+i]))
+			require.NoError(t, err)
+			require.Equal(t, want, string(got), "%s, step %d", c.name, c.from+i)
+		}
+	}
+}
+
+// FuzzBlocking: whatever the order in a file, its program runs to its end or is a
+// deadlock that is told.
+func FuzzBlocking(f *testing.F) {
+	f.Add("0F0,0F1,0B0,0B1\n1F0,1B0,1F1,1B1\n")
+	f.Add("0F0,3F0,3I0,0B0,3W0\n1F0,2F0,2B0,1B0\n")
+	f.Add("0F0,0F1,(0F2;0B0)OVERLAP_F_B,0B1,0B2\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		order, err := ReadOrder(text)
+		if err != nil {
+			return
+		}
+		c := Costs{F: 1, I: 1, W: 1, Comm: 1}
+		blocking, err := SimulateBlocking(order, order.Shape, c, BlockingOptions{})
+		if err != nil {
+			require.ErrorContains(t, err, "deadlock: ")
+			return
+		}
+		async, err := Simulate(order, order.Shape, c)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, blocking.Makespan, async.Makespan)
+	})
+}
+
 // plain is a step as programs.json writes it.
 func plain(s Schedule, shape Shape, step Step) any {
 	pass := func(p Slot) []any { return []any{p.Phase.String(), p.Stage, p.Microbatch} }
