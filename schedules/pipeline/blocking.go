@@ -1,8 +1,6 @@
 package pipeline
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // Program is, per device, passes and the batches of transfers between them.
 type Program [][]Step
@@ -36,10 +34,11 @@ func (x Transfer) String() string {
 	return fmt.Sprintf("receive %v from device %d", x.Output, x.Peer)
 }
 
-// BlockingOptions is what is free about blocking transfers.
+// BlockingOptions is how [Blocking] makes batches; the zero value is the usual way.
 type BlockingOptions struct {
-	// Unbatched is Megatron-LM's mode without batch_isend_irecv (schedule 1f1b
-	// only): see [oneFOneB.batches].
+	// Unbatched is Megatron-LM's mode without batch_isend_irecv, for 1f1b only: of
+	// the two transfers between two devices the activation goes first and the
+	// gradient waits for it.
 	Unbatched bool
 }
 
