@@ -26,7 +26,8 @@ type scheduleCmd struct {
 	StageFactors []string `name:"stage-factors" sep:"," help:"Factors on the cost, one a stage (p x v)."`
 	MemoryLimit  float64  `name:"memory-limit" help:"Most activations that a device may hold (of one chunk and slice); 0 is no limit."`
 	Param        []string `sep:"none" placeholder:"KEY=VALUE" help:"A parameter of the schedule; a wrong key lists them all."`
-	Blocking     bool     `help:"Transfers block both ends, as Megatron-LM's 1f1b has them."`
+	Blocking     bool     `help:"Transfers block both ends: 1f1b as Megatron-LM has it, dualpipe and dualpipev as their code; for others one batch before each pass."`
+	Lower        []string `placeholder:"PASS" help:"Write to --csv and --json what PyTorch's passes make of the order: merge_bw, unshard_reshard, reduce_grad, send_recv, defer_recv."`
 	JSON         bool     `name:"json" help:"Print one JSON document and nothing else."`
 	Markdown     bool     `help:"With all, print a table for a page."`
 	CSV          string   `name:"csv" placeholder:"FILE" help:"Write the order in PyTorch's pipeline grammar."`
@@ -52,6 +53,8 @@ type scheduleReport struct {
 	PeakInputOnly []int    `json:"peak_if_freed_after_B"`
 	Notes         []string `json:"notes,omitempty"`
 	Order         []string `json:"order"` // a row a device, in PyTorch's grammar
+	// Program is the order after the passes of --lower.
+	Program []string `json:"program,omitempty"`
 }
 
 func (c *scheduleCmd) Run(std *streams) error {
@@ -69,10 +72,17 @@ func (c *scheduleCmd) Run(std *streams) error {
 	if err != nil {
 		return badInput(fmt.Errorf("schedule %s: %w", q.name, err))
 	}
-	if err := c.write(q, t); err != nil {
+	program, err := q.lower(c.Lower, t)
+	if err != nil {
+		return badInput(err)
+	}
+	if err := c.write(q, t, program); err != nil {
 		return err
 	}
 	r := q.report(t)
+	if len(c.Lower) > 0 {
+		r.Program = rowTexts(program)
+	}
 	if c.JSON {
 		err = writeJSON(std.out, r)
 	} else {
@@ -90,12 +100,12 @@ func (c *scheduleCmd) Run(std *streams) error {
 }
 
 // write makes the files that are asked for.
-func (c *scheduleCmd) write(q *scheduleRequest, t *pipeline.Timing) error {
+func (c *scheduleCmd) write(q *scheduleRequest, t *pipeline.Timing, program [][]pipeline.Cell) error {
 	if c.CSV != "" {
 		if q.alien != "" {
 			return badInput(fmt.Errorf("--csv: PyTorch's grammar has %s, which this order of %s consists of", q.alien, q.name))
 		}
-		text := pipeline.FormatOrder(pipeline.Cells(t.Order, q.shape.Slices > 1))
+		text := pipeline.FormatOrder(program)
 		if err := writeFile(c.CSV, func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
 			return badInput(err)
 		}
@@ -162,14 +172,13 @@ func (q *scheduleRequest) report(t *pipeline.Timing) *scheduleReport {
 		r.MaxDeviceSpan = max(r.MaxDeviceSpan, q.units(t.Span[d]))
 		r.IdealBusy = max(r.IdealBusy, q.units(t.Busy[d]))
 	}
-	for _, row := range pipeline.Cells(t.Order, q.shape.Slices > 1) {
-		cells := make([]string, len(row))
-		for i, cell := range row {
-			cells[i] = cell.String()
-		}
-		r.Order = append(r.Order, strings.Join(cells, ","))
-	}
+	r.Order = rowTexts(pipeline.Cells(t.Order, q.shape.Slices > 1))
 	return r
+}
+
+// rowTexts is rows in the grammar, a text a device.
+func rowTexts(rows [][]pipeline.Cell) []string {
+	return strings.Split(strings.TrimSuffix(pipeline.FormatOrder(rows), "\n"), "\n")
 }
 
 // shade tells the chunks of a device apart, or the copies of its stages.

@@ -11,8 +11,8 @@ import (
 
 // plan chooses what times the schedule.
 func (q *scheduleRequest) plan(c *scheduleCmd, params map[string]string) error {
-	if c.Blocking && q.name != "1f1b" {
-		return fmt.Errorf("--blocking: the blocking transfers of 1f1b are known, not those of %s", q.name)
+	if err := q.transfers(c, params); err != nil {
+		return err
 	}
 	if q.auto != nil {
 		return q.planAuto(c, params)
@@ -34,15 +34,35 @@ func (q *scheduleRequest) plan(c *scheduleCmd, params map[string]string) error {
 		if n := pipeline.Replicas(q.order); n > 1 {
 			q.notes = append(q.notes, fmt.Sprintf("%d copies of every stage are held; summing their gradients is not timed.", n))
 		}
-		q.run = func() (*pipeline.Timing, error) { return pipeline.Simulate(q.order, q.shape, q.costs) }
-		if c.Blocking {
-			if err := q.order.Check(q.shape); err != nil {
-				return fmt.Errorf("schedule %s: %w", q.name, err)
-			}
-			q.run = func() (*pipeline.Timing, error) { return pipeline.SimulateBlocking(q.shape, q.costs) }
-		}
+		q.run = func() (*pipeline.Timing, error) { return q.simulate(q.order) }
 	}
 	return nil
+}
+
+// transfers understands what is said of transfers.
+func (q *scheduleRequest) transfers(c *scheduleCmd, params map[string]string) error {
+	q.blocking = c.Blocking
+	if q.blocking && (q.name == vocabName || q.name == bw2Name) {
+		return fmt.Errorf("--blocking: the transfers of %s are not known to block; those of sim list schedules, zb_auto and file can", q.name)
+	}
+	switch mode, ok := params["transfers"]; {
+	case !ok || mode == "batched":
+	case mode != "unbatched":
+		return fmt.Errorf("--param transfers is %q, must be batched or unbatched", mode)
+	case !q.blocking:
+		return fmt.Errorf("--param transfers=unbatched is a way to block: it needs --blocking")
+	default:
+		q.options.Unbatched = true
+	}
+	return nil
+}
+
+// simulate times an order with transfers that block or not.
+func (q *scheduleRequest) simulate(s pipeline.Schedule) (*pipeline.Timing, error) {
+	if q.blocking {
+		return pipeline.SimulateBlocking(s, q.shape, q.costs, q.options)
+	}
+	return pipeline.Simulate(s, q.shape, q.costs)
 }
 
 func (q *scheduleRequest) planAuto(c *scheduleCmd, params map[string]string) error {
@@ -58,7 +78,7 @@ func (q *scheduleRequest) planAuto(c *scheduleCmd, params map[string]string) err
 		if err != nil {
 			return nil, err
 		}
-		return pipeline.Simulate(s, q.shape, q.costs)
+		return q.simulate(s)
 	}
 	return nil
 }

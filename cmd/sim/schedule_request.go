@@ -34,12 +34,16 @@ type scheduleRequest struct {
 	auto  pipeline.Auto // where the order depends on costs
 	// alien is what the order has that PyTorch's grammar has no word for.
 	alien string
+
+	blocking bool // transfers block both ends
+	options  pipeline.BlockingOptions
 }
 
 const limitHelp = "most microbatches that a device holds; else --memory-limit"
 
 // scheduleKeys is what --param takes, by schedule, with what it means.
 var scheduleKeys = map[string]map[string]string{
+	"1f1b":             {"transfers": "batched or, with --blocking, unbatched"},
 	"interleaved_1f1b": {"N": "microbatches that go through a chunk before the next"},
 	mepipeName: {"g": "microbatches that go through a chunk before the next", "pieces": "GEMMs that a weight gradient is cut into, to fill waits",
 		"limit": "with pieces, most slices that a device holds; else --memory-limit"},

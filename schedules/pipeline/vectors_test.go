@@ -130,23 +130,6 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// TestBlockingVectors compares vectors_blocking.csv's rows of Megatron's 1F1B.
-func TestBlockingVectors(t *testing.T) {
-	compared := 0
-	for _, row := range table(t, filepath.Join(sharedSchedules(t), "vectors_blocking.csv")) {
-		if row["schedule"] != "megatron_1f1b_blocking" {
-			continue
-		}
-		shape := Shape{Devices: number(t, row, "p"), Virtual: 1, Microbatches: number(t, row, "m")}
-		r, err := SimulateBlocking(shape, rowCosts(t, row))
-		require.NoError(t, err)
-		require.EqualValues(t, number(t, row, "makespan"), r.Makespan, "%v", row)
-		compared++
-	}
-	require.NotZero(t, compared)
-	t.Logf("%d rows compared", compared)
-}
-
 var orderFile = regexp.MustCompile(`^(.+?)_p(\d+)_m(\d+)_v(\d+)_n(\d+)(?:_[Ng](\d+))?(?:_[A-Za-z]+\d+)?\.csv$`)
 
 // TestOrders compares every file of orders/ whose schedule is registered.
