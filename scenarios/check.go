@@ -93,15 +93,27 @@ func (r *resolver) checkSchedule() {
 	if sc.VocabParallel && sc.Name != "slimpipe" {
 		r.fail([]string{"schedule.vocab_parallel", "schedule.name"}, "the output layer is interleaved with SlimPipe's order only", "true", `false, or schedule.name = "slimpipe"`)
 	}
-	if o, ok := order.(pipeline.Overlapping); ok && o.Overlaps() {
-		r.fail([]string{"schedule.name"}, "a step with overlapped pairs of passes has no price yet; `sim schedule` runs the order", show(sc.Name), "a schedule without them")
-	}
+	r.checkPairs()
 	if sc.Offload > 0 && sc.Name != "slimpipe" {
 		r.fail([]string{"schedule.offload", "schedule.name"}, "offloading follows SlimPipe's order", fmt.Sprint(sc.Offload), `0, or schedule.name = "slimpipe"`)
 	}
 	if err != nil {
 		r.fail([]string{"schedule.name", "schedule.group_size", "schedule.slices", "parallel.vp", "parallel.pp", "training.microbatches", "training.global_batch"},
 			err.Error(), fmt.Sprintf("%s of pp %d, vp %d, %d microbatches", sc.Name, p.PP, p.VP, m), "")
+	}
+}
+
+// checkPairs refuses what a pair of overlapped passes cannot be joined with.
+func (r *resolver) checkPairs() {
+	p, sc := &r.s.Parallel, &r.s.Schedule
+	switch {
+	case !sc.OverlapPairs:
+	case !hasPairs(sc.Name):
+		r.fail([]string{"schedule.overlap_pairs", "schedule.name"}, "schedule "+sc.Name+" has no pairs", "true", `false, or schedule.name = "dualpipev"`)
+	case r.s.Framework.OverlapEP:
+		r.fail([]string{"framework.overlap_ep", "schedule.overlap_pairs", "schedule.name"}, "pairs of passes hide the expert exchange already", "true", "false, or schedule.overlap_pairs = false")
+	case p.PP == 1 && p.ZeRO >= 2:
+		r.fail([]string{"parallel.zero", "schedule.overlap_pairs", "schedule.name"}, "without a pipeline every pass gathers or reduces on its own, which pairs do not do", fmt.Sprint(p.ZeRO), "0 or 1, or schedule.overlap_pairs = false")
 	}
 }
 

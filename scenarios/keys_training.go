@@ -88,6 +88,8 @@ var scheduleKeys = []*field{
 		at: func(s *Scenario) any { return &s.Schedule.ContextExchange }},
 	{key: "schedule.vocab_parallel", def: false, doc: "Embedding and output layer are cut over tp x pp, not held by the first and the last stage (SlimPipe's artifact; arXiv:2411.05288).",
 		at: func(s *Scenario) any { return &s.Schedule.VocabParallel }},
+	{key: "schedule.overlap_pairs", auto: true, how: "true where the schedule has pairs", doc: "The forward and backward pass of a pair hide each other's communication (DualPipe, arXiv:2412.19437, section 3.2.1); false: one after the other.",
+		at: func(s *Scenario) any { return &s.Schedule.OverlapPairs }},
 	{key: "schedule.offload", def: 0.0, min: 0, max: 1, doc: "Share of a slice's activations, but for keys and values, that waits for its backward pass in the host's memory (SlimPipe's artifact).",
 		at: func(s *Scenario) any { return &s.Schedule.Offload }},
 	{key: "schedule.account_embedding", auto: true, how: "true where only layers + 2 divides by pp x vp", doc: "Embedding and loss count as a layer each when layers are divided (Megatron's account_for_embedding_in_pipeline_split and account_for_loss_in_pipeline_split).",

@@ -105,6 +105,9 @@ type Schedule struct {
 	ContextExchange bool
 	// VocabParallel: embedding and output layer are cut over the pipeline's ranks too.
 	VocabParallel bool
+	// OverlapPairs: the two passes of a pair run interleaved, kernel by kernel
+	// (DualPipe); else one after the other.
+	OverlapPairs bool
 	// Offload is the share of activations that waits for its backward pass in the
 	// host's memory.
 	Offload float64

@@ -28,6 +28,8 @@ type Work struct {
 	Class  Class       // of Kernel
 	// Beside are the collectives that run behind the blocks, on the data-parallel lane.
 	Beside []Use
+	// Pair is not nil where the blocks are one pass of a pair.
+	Pair *Pair
 }
 
 // Use is a block that runs so many times in a row.
@@ -61,14 +63,16 @@ type lowering struct {
 	alike  map[layerKey]int64  // the first layer of those that are lowered alike
 	works  map[workKey]program.WorkID
 	ranks  []rankState
-	// end of the pass of (stage, microbatch, slice), by phase; None until it is there.
+	// What waits for the pass of (stage, microbatch, slice) waits for, by phase: its
+	// end, or the arrival of its output at another rank; None until it is there.
 	fEnd, bEnd []program.OpID
 	mbs, n     int               // microbatches, slices of each
 	order      [][]pipeline.Slot // by rank
 	vocab      *vocabulary       // nil where the first and last stage hold it
 	exchange   [][]int32         // by rank and pass over layers, where there is one
 	handed     int32             // of the slot that is being lowered
-	moves      [][]bool          // by rank and slot: activations go to the host or come back; nil where none do
+	pairs      []*Pair
+	moves      [][]bool // by rank and slot: activations go to the host or come back; nil where none do
 	out        map[pipeline.Slot]program.OpID
 }
 
@@ -82,6 +86,7 @@ type workKey struct {
 	layers int64
 	bytes  int64
 	nic    bool
+	with   int // stage of the other pass of a pair
 }
 
 type rankState struct {
@@ -195,30 +200,29 @@ func (l *lowering) passes() error {
 		waiting[r] = false
 		st := &l.ranks[r]
 		for st.next < len(l.order[r]) {
-			slot := l.order[r][st.next]
-			var arrived []program.OpID
-			if of, ok := l.vocab.input(l, slot); ok {
-				if of == nil {
-					break
-				}
-				arrived = of
-			} else if in, need := l.input(slot); need {
-				if in == program.None {
-					break
-				}
-				arrived = append(arrived, l.transfer(slot, r))
+			slots := l.together(r)
+			arrived, ready := l.arrivals(slots)
+			if !ready {
+				break
 			}
-			st.next++
-			left--
-			if l.vocab.holds(slot) {
-				l.vocab.pass(l, r, slot, arrived)
-			} else {
-				l.pass(r, slot, arrived...)
+			st.next += len(slots)
+			left -= len(slots)
+			switch {
+			case len(slots) == 2:
+				if err := l.pair(r, slots[0], slots[1], arrived...); err != nil {
+					return err
+				}
+			case l.vocab.holds(slots[0]):
+				l.vocab.pass(l, r, slots[0], arrived)
+			default:
+				l.pass(r, slots[0], arrived...)
 			}
-			for _, c := range l.consumers(slot) {
-				if !waiting[c] {
-					waiting[c] = true
-					queue = append(queue, c)
+			for _, s := range slots {
+				for _, c := range l.consumers(s) {
+					if !waiting[c] {
+						waiting[c] = true
+						queue = append(queue, c)
+					}
 				}
 			}
 		}
@@ -227,6 +231,22 @@ func (l *lowering) passes() error {
 		return l.deadlock()
 	}
 	return nil
+}
+
+// arrivals lists what slots wait for; not ready where a pass that they need is
+// not there yet.
+func (l *lowering) arrivals(slots []pipeline.Slot) (arrived []program.OpID, ready bool) {
+	for _, s := range slots {
+		if of, ok := l.vocab.input(l, s); ok {
+			return of, of != nil
+		}
+		in, need := l.input(s)
+		if need && in == program.None {
+			return nil, false
+		}
+		arrived = append(arrived, in)
+	}
+	return arrived, true
 }
 
 func (l *lowering) deadlock() error {
@@ -281,29 +301,32 @@ func (l *lowering) consumers(s pipeline.Slot) []int {
 	return []int{l.p.Schedule.Device(l.p.Shape, at)}
 }
 
-// transfer appends the send of a slot's input, if it comes from another rank,
-// and returns what the slot waits for. Sends run on the sender's lanes behind
-// compute; where P2P is not overlapped the sender's next pass waits too.
-func (l *lowering) transfer(s pipeline.Slot, to int) program.OpID {
-	from, at := int(s.Stage)-1, l.fEnd
+// done notes where a pass of rank r has ended, for those that need its output.
+func (l *lowering) done(r int, s pipeline.Slot, last program.OpID) {
+	switch at := l.at(int(s.Stage), s); s.Phase {
+	case pipeline.F:
+		l.fEnd[at] = l.leave(r, s, last)
+	case pipeline.B, pipeline.I:
+		l.bEnd[at] = l.leave(r, s, last)
+	}
+}
+
+// leave appends the send of what a pass of rank r has produced, if another rank
+// needs it, and returns what that rank waits for. Sends run on the sender's lanes
+// behind compute, in the order in which the passes end; where P2P is not
+// overlapped the sender's next pass waits too.
+func (l *lowering) leave(r int, s pipeline.Slot, done program.OpID) program.OpID {
+	to := l.consumers(s)
+	if l.blocking() || len(to) != 1 || to[0] == r {
+		return done
+	}
+	lane := l.step.Lanes[r].SendF
 	if s.Phase != pipeline.F {
-		from, at = int(s.Stage)+1, l.bEnd
+		lane = l.step.Lanes[r].SendB
 	}
-	if from == len(l.p.Stages) { // the last stage's backward follows its own forward
-		return program.None
-	}
-	src := l.p.Schedule.Device(l.p.Shape, from)
-	in := at[l.at(from, s)]
-	if src == to {
-		return in
-	}
-	lane := l.step.Lanes[src].SendF
-	if s.Phase != pipeline.F {
-		lane = l.step.Lanes[src].SendB
-	}
-	t := l.add(lane, l.sendWork(src, to), Tag{s.Phase, int32(from), s.Microbatch, s.Slice}, in)
+	t := l.add(lane, l.sendWork(r, to[0]), Tag{s.Phase, s.Stage, s.Microbatch, s.Slice}, done)
 	if !l.fw.OverlapP2P {
-		l.ranks[src].frontier = append(l.ranks[src].frontier, t)
+		l.ranks[r].frontier = append(l.ranks[r].frontier, t)
 	}
 	return t
 }
@@ -363,12 +386,7 @@ func (l *lowering) pass(r int, s pipeline.Slot, arrived ...program.OpID) {
 		}
 		st.lastOp = op
 	}
-	switch at := l.at(int(s.Stage), s); s.Phase {
-	case pipeline.F:
-		l.fEnd[at] = st.lastOp
-	case pipeline.B, pipeline.I:
-		l.bEnd[at] = st.lastOp
-	}
+	l.done(r, s, st.lastOp)
 	l.memoryAfter(st.lastOp, r, s)
 	if moves && s.Phase == pipeline.F {
 		l.sendOut(r, s, st.lastOp)
