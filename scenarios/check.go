@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"orrery/schedules/pipeline"
+	"orrery/sim/unit"
 )
 
 // check holds the settled keys against each other.
@@ -79,6 +80,21 @@ func (r *resolver) checkExperts() {
 	r.divides(m.Experts, p.EP, "model.experts", "parallel.ep", "model.experts")
 	r.divides(m.FFN, p.ETP, "model.moe_ffn", "parallel.etp", "parallel.tp", "model.moe_ffn")
 	r.divides(m.SharedFFN, p.TP, "model.shared_ffn", "parallel.tp", "model.shared_ffn")
+	r.checkDispatch()
+}
+
+// checkDispatch refuses what only the kernels made for expert exchange do, where
+// others run.
+func (r *resolver) checkDispatch() {
+	f := &r.s.Framework
+	if f.MoEDispatcher != "deepep" && f.MoEDispatcher != "hybridep" {
+		if f.MoEDispatchDType != unit.BF16 {
+			r.fail([]string{"framework.moe_dispatch_dtype", "framework.moe_dispatcher"}, f.MoEDispatcher+" sends bf16", show(string(f.MoEDispatchDType)), `"bf16", or framework.moe_dispatcher "deepep" or "hybridep"`)
+		}
+		if f.MoEDomains > 0 {
+			r.fail([]string{"framework.moe_domains", "framework.moe_dispatcher"}, f.MoEDispatcher+" sends a copy of a token for each of its experts, wherever they are", fmt.Sprint(f.MoEDomains), `0, or framework.moe_dispatcher "deepep" or "hybridep"`)
+		}
+	}
 }
 
 func (r *resolver) checkSchedule() {

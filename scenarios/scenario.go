@@ -138,6 +138,8 @@ type Framework struct {
 	BucketMiB         float64    // gradient bucket
 	FP8Params         bool       // parameters kept (and gathered) in fp8
 	MoEDispatcher     string     // alltoall, allgather, deepep, hybridep
+	MoEDispatchDType  unit.DType // of tokens and gradients on their way to the experts
+	MoEDomains        int64      // most NVLink domains that a token is sent to; 0 is no limit
 	MoEImbalance      float64    // tokens of the hottest rank over the mean; 1 is balanced
 	DeterministicAttn bool
 	FlashAttention2   bool // FlashAttention-2 on GPUs that have a faster kernel

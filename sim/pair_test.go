@@ -36,10 +36,10 @@ func TestPairTimes(t *testing.T) {
 		"experts":          nil,
 		"tensor parallel":  {"parallel.tp=2", "training.global_batch=7680"},
 		"overlapped":       {"parallel.tp=2", "training.global_batch=7680", "framework.overlap_tp=true"},
-		"collectives":      {"framework.moe_dispatcher=alltoall"},
+		"collectives":      {"framework.moe_dispatcher=alltoall", "framework.moe_dispatch_dtype=bf16", "framework.moe_domains=0"},
 		"everything again": {"training.recompute=full"},
-		"context parallel": {"model.name=llama3-70b", "model.mtp=0", "parallel.ep=1", "parallel.cp=2", "training.global_batch=4096", "training.recompute=none"},
-		"alone":            {"model.name=llama3-70b", "model.mtp=0", "parallel.ep=1", "training.global_batch=4096", "training.recompute=none"},
+		"context parallel": {"model.name=llama3-70b", "model.mtp=0", "parallel.layers_per_stage=auto", "framework.moe_domains=0", "parallel.ep=1", "parallel.cp=2", "training.global_batch=4096", "training.recompute=none"},
+		"alone":            {"model.name=llama3-70b", "model.mtp=0", "parallel.layers_per_stage=auto", "framework.moe_domains=0", "parallel.ep=1", "training.global_batch=4096", "training.recompute=none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := run(t, paired, sets...)
