@@ -149,7 +149,7 @@ var expectKeys = []*field{
 		at: func(s *Scenario) any { return &lastExpect(s).Metric }},
 	{key: "expect.value", required: true, min: -anyNumber, max: anyNumber, doc: "Published value, in the metric's unit (`fits`: true or false).",
 		at: func(s *Scenario) any { return &lastExpect(s).Value }},
-	{key: "expect.tolerance", def: 0.1, min: 0, max: 10, doc: "Relative difference that still counts as met.",
+	{key: "expect.tolerance", def: 0.1, min: 0, max: 10, doc: "Relative difference that still counts as met; where `value` is 0, the absolute one.",
 		at: func(s *Scenario) any { return &lastExpect(s).Tolerance }},
 	{key: "expect.source", def: "", doc: "Where the value was published.",
 		at: func(s *Scenario) any { return &lastExpect(s).Source }},
