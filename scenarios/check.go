@@ -125,7 +125,7 @@ func (r *resolver) checkPairs() {
 	switch {
 	case !sc.OverlapPairs:
 	case !hasPairs(sc.Name):
-		r.fail([]string{"schedule.overlap_pairs", "schedule.name"}, "schedule "+sc.Name+" has no pairs", "true", `false, or schedule.name = "dualpipev"`)
+		r.fail([]string{"schedule.overlap_pairs", "schedule.name"}, "schedule "+sc.Name+" has no pairs", "true", `false, or schedule.name = "dualpipe" or "dualpipev"`)
 	case r.s.Framework.OverlapEP:
 		r.fail([]string{"framework.overlap_ep", "schedule.overlap_pairs", "schedule.name"}, "pairs of passes hide the expert exchange already", "true", "false, or schedule.overlap_pairs = false")
 	case p.PP == 1 && p.ZeRO >= 2:

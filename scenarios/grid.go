@@ -39,6 +39,21 @@ var (
 	}
 )
 
+// copiesTerm is the term of a relation for the copies that a schedule holds of a stage.
+const copiesTerm = "copies of each"
+
+// relations are those of the grid; where stages have copies, of pp x vp chunks
+// as many are of one stage.
+func (r *resolver) relations() []relation {
+	if r.copies() == 1 {
+		return gridRelations
+	}
+	out := slices.Clone(gridRelations)
+	chunks := &out[len(out)-1]
+	chunks.left = append(slices.Clone(chunks.left), copiesTerm)
+	return out
+}
+
 func shortProduct(keys []string) string {
 	names := make([]string, len(keys))
 	for i, k := range keys {
@@ -54,6 +69,9 @@ func (rel relation) String() string { return shortProduct(rel.left) + " = " + sh
 
 // term is the value of a term; false if it is still open.
 func (r *resolver) term(key string) (int64, bool) {
+	if key == copiesTerm {
+		return r.copies(), true
+	}
 	if list, ok := strings.CutPrefix(key, "len:"); ok {
 		return int64(len(r.s.Parallel.LayersPerStage)), r.wrote(list)
 	}
@@ -148,7 +166,7 @@ func (r *resolver) values(keys []string) string {
 func (r *resolver) grid() {
 	for progress := true; progress && len(r.problems) == 0; {
 		progress = false
-		for _, rel := range gridRelations {
+		for _, rel := range r.relations() {
 			p, _ := r.solve(rel)
 			progress = progress || p
 			if len(r.problems) > 0 {
@@ -170,7 +188,7 @@ func (r *resolver) grid() {
 	for _, key := range []string{"parallel.tp", "parallel.cp", "parallel.pp", "parallel.vp", "parallel.dp", "cluster.gpus",
 		"training.micro_batch", "training.microbatches", "training.global_batch"} {
 		if !r.settled(key) {
-			r.undetermined(key, gridRelations)
+			r.undetermined(key, r.relations())
 			return
 		}
 	}

@@ -1,11 +1,30 @@
 package scenarios
 
-import "fmt"
+import (
+	"fmt"
 
-// stages divides the layers among the pp x vp stages.
+	"orrery/schedules/pipeline"
+)
+
+// copies is the number of copies of every stage that the schedule holds, 1 for all
+// but bidirectional ones.
+func (r *resolver) copies() int64 {
+	s, err := pipeline.Lookup(r.s.Schedule.Name)
+	if err != nil {
+		return 1 // not chosen yet, or an error that is told elsewhere
+	}
+	return int64(pipeline.Replicas(s))
+}
+
+// stages divides the layers among the stages: pp x vp, less where there are
+// copies of each.
 func (r *resolver) stages() {
 	p, layers := &r.s.Parallel, r.s.Model.Layers
 	n, _ := product(p.PP, p.VP)
+	stages := "pp x vp"
+	if c := r.copies(); c > 1 && n > 1 { // with a single chunk the schedule says what it needs
+		n, stages = n/c, fmt.Sprintf("pp x vp / %d", c)
+	}
 	if r.wrote("parallel.layers_per_stage") {
 		sum := int64(0)
 		for _, l := range p.LayersPerStage {
@@ -21,11 +40,11 @@ func (r *resolver) stages() {
 		return
 	}
 	if n == 0 || n > layers+2 {
-		r.fail([]string{"parallel.vp", "parallel.pp"}, "more stages than layers", fmt.Sprintf("pp %d, vp %d", p.PP, p.VP), fmt.Sprintf("pp x vp up to model.layers (%d)", layers))
+		r.fail([]string{"parallel.vp", "parallel.pp"}, "more stages than layers", fmt.Sprintf("pp %d, vp %d", p.PP, p.VP), fmt.Sprintf("%s up to model.layers (%d)", stages, layers))
 		return
 	}
 	if p.PP > 1 && layers%n != 0 && (layers+2)%n == 0 {
-		r.settle("schedule.account_embedding", true, "derived: pp x vp divides layers + 2, not layers")
+		r.settle("schedule.account_embedding", true, "derived: "+stages+" divides layers + 2, not layers")
 	}
 	r.settle("schedule.account_embedding", false, "default")
 	split := divide(layers, n, r.s.Schedule.AccountEmbedding)
@@ -34,17 +53,17 @@ func (r *resolver) stages() {
 		split = fillFront(layers, n)
 	}
 	if split == nil {
-		r.fail([]string{"parallel.vp", "parallel.pp"}, "more stages than layers", fmt.Sprintf("pp %d, vp %d", p.PP, p.VP), fmt.Sprintf("pp x vp up to model.layers (%d)", layers))
+		r.fail([]string{"parallel.vp", "parallel.pp"}, "more stages than layers", fmt.Sprintf("pp %d, vp %d", p.PP, p.VP), fmt.Sprintf("%s up to model.layers (%d)", stages, layers))
 		return
 	}
-	how := "derived: layers / (pp x vp)"
+	how := "derived: layers / (" + stages + ")"
 	switch {
 	case mtp:
-		how = "derived: layers / (pp x vp), rounded up from the front; the last stages also hold MTP"
+		how += ", rounded up from the front; the last stages also hold MTP"
 	case r.s.Schedule.AccountEmbedding:
-		how = "derived: (layers + 2) / (pp x vp), less 1 at both ends"
+		how = "derived: (layers + 2) / (" + stages + "), less 1 at both ends"
 	case layers%n != 0:
-		how = "derived: layers / (pp x vp), the rest in the middle"
+		how += ", the rest in the middle"
 	}
 	r.settle("parallel.layers_per_stage", split, how)
 }

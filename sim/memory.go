@@ -119,7 +119,7 @@ func (r *Run) RankName(rank int) string {
 func (r *Run) megatronEstimate() float64 {
 	par, tr := r.Scenario.Parallel, r.Scenario.Training
 	vp := par.VP
-	if vp == 1 {
+	if vp == 1 || r.Plan.Copies != nil { // the script knows no copies
 		vp = 0
 	}
 	states, activations, err := models.MegatronMemory{

@@ -165,3 +165,24 @@ func TestPairsContend(t *testing.T) {
 		require.InDelta(t, share*hidden.Seconds(), pp.whole.Contended.Seconds(), 1e-6)
 	}
 }
+
+// What DeepSeek-V3 ran: DualPipe in both directions. 180K H800 hours a trillion
+// tokens (arXiv:2412.19437, section 1) are 19.9 s for this step on 2,048; without
+// the overlap it is predicted to take a quarter more at least.
+func TestDualPipeOfDeepSeekV3(t *testing.T) {
+	const published = 180e3 * 3600 / 1e12 * 15360 * 4096 / 2048
+	sets := []string{"schedule.name=dualpipe", "parallel.layers_per_stage=auto"}
+	require.InEpsilon(t, published, run(t, paired, sets...).Result.StepTimeS, 0.1)
+	require.Greater(t, run(t, paired, append(sets, "schedule.overlap_pairs=false")...).Result.StepTimeS, 1.25*published)
+}
+
+// One step of 2,048 GPUs with pairs, merging included.
+func BenchmarkPairs(b *testing.B) {
+	res, err := scenarios.Load(paired, nil)
+	require.NoError(b, err)
+	b.ReportAllocs()
+	for b.Loop() {
+		_, err := Simulate(context.Background(), &res.Scenario, Options{quiet: true})
+		require.NoError(b, err)
+	}
+}

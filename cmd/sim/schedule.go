@@ -165,6 +165,11 @@ func (q *scheduleRequest) report(t *pipeline.Timing) *scheduleReport {
 	return r
 }
 
+// shade tells the chunks of a device apart, or the copies of its stages.
+func (q *scheduleRequest) shade(s pipeline.Slot) int {
+	return int(s.Stage)/q.shape.Devices + pipeline.CopyOf(q.order, q.shape, s)
+}
+
 func (q *scheduleRequest) gantt(t *pipeline.Timing) report.Gantt {
 	g := report.Gantt{Title: q.title(), End: q.units(t.Makespan)}
 	for d, slots := range t.Order {
@@ -174,7 +179,7 @@ func (q *scheduleRequest) gantt(t *pipeline.Timing) report.Gantt {
 			if q.shape.Slices > 1 {
 				label += fmt.Sprintf(".%d", s.Slice)
 			}
-			lane.Bars[i] = report.GanttBar{Start: q.units(t.Start[d][i]), End: q.units(t.End[d][i]), Kind: s.Phase.String(), Label: label, Shade: int(s.Stage) / q.shape.Devices}
+			lane.Bars[i] = report.GanttBar{Start: q.units(t.Start[d][i]), End: q.units(t.End[d][i]), Kind: s.Phase.String(), Label: label, Shade: q.shade(s), Paired: s.Paired}
 		}
 		g.Lanes = append(g.Lanes, lane)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // plan chooses what times the schedule.
-func (q *scheduleRequest) plan(c *scheduleCmd, order pipeline.Schedule, params map[string]string) error {
+func (q *scheduleRequest) plan(c *scheduleCmd, params map[string]string) error {
 	if c.Blocking && q.name != "1f1b" {
 		return fmt.Errorf("--blocking: the blocking transfers of 1f1b are known, not those of %s", q.name)
 	}
@@ -28,9 +28,12 @@ func (q *scheduleRequest) plan(c *scheduleCmd, order pipeline.Schedule, params m
 		q.notes = append(q.notes, fmt.Sprintf("%d batches of %d microbatches without a flush; two versions of the weights are kept.", batches, q.shape.Microbatches))
 		q.run = func() (*pipeline.Timing, error) { return pipeline.PipeDream2BW(q.shape, batches, q.costs) }
 	default:
-		q.run = func() (*pipeline.Timing, error) { return pipeline.Simulate(order, q.shape, q.costs) }
+		if n := pipeline.Replicas(q.order); n > 1 {
+			q.notes = append(q.notes, fmt.Sprintf("%d copies of every stage are held; summing their gradients is not timed.", n))
+		}
+		q.run = func() (*pipeline.Timing, error) { return pipeline.Simulate(q.order, q.shape, q.costs) }
 		if c.Blocking {
-			if err := order.Check(q.shape); err != nil {
+			if err := q.order.Check(q.shape); err != nil {
 				return fmt.Errorf("schedule %s: %w", q.name, err)
 			}
 			q.run = func() (*pipeline.Timing, error) { return pipeline.SimulateBlocking(q.shape, q.costs) }

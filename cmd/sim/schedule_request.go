@@ -24,6 +24,7 @@ const (
 // scheduleRequest is a scheduleCmd understood.
 type scheduleRequest struct {
 	name  string
+	order pipeline.Schedule // nil for those that are more than an order of passes
 	shape pipeline.Shape
 	costs pipeline.Costs
 	scale int64 // units of time in a unit of the costs
@@ -60,10 +61,11 @@ func (c *scheduleCmd) request() (*scheduleRequest, error) {
 	} else if err := q.sizes(c, order, params); err != nil {
 		return nil, err
 	}
+	q.order = order
 	if err := q.price(c, params); err != nil {
 		return nil, err
 	}
-	if err := q.plan(c, order, params); err != nil {
+	if err := q.plan(c, params); err != nil {
 		return nil, err
 	}
 	return q, nil
@@ -257,7 +259,7 @@ func (q *scheduleRequest) price(c *scheduleCmd, params map[string]string) error 
 	if c.Attention == "" && len(v.Stage) == 0 {
 		return nil
 	}
-	varied, err := q.costs.Varied(v, q.shape)
+	varied, err := q.costs.Varied(v, q.shape, pipeline.Stages(q.order, q.shape))
 	if err != nil {
 		return err
 	}

@@ -19,41 +19,50 @@ func (r *run) deadlock(d int) error {
 			devices, waits = devices[i:], waits[i:]
 			break
 		}
-		next := r.t.Order[at][len(r.t.End[at])]
-		missing := r.missing(next)
+		next, missing := r.stuck(at)
 		devices, waits = append(devices, at), append(waits, wait{next, missing})
-		at = r.s.Device(r.shape, int(missing.Stage))
+		at = r.s.Device(r.shape, missing)
 	}
 	var circle []string
 	for i, w := range waits {
 		on := devices[(i+1)%len(devices)]
 		circle = append(circle, fmt.Sprintf("%v on device %d waits for %v, which device %d runs later", w.pass, devices[i], w.runs, on))
 	}
-	stuck := r.t.Order[d][len(r.t.End[d])]
+	stuck, _ := r.stuck(d)
 	return fmt.Errorf("deadlock: device %d never gets to run %v: %s", d, stuck, strings.Join(circle, "; "))
+}
+
+// stuck is the pass that device d waits with, of a pair the one that has to, and
+// the first of its inputs that has not been produced.
+func (r *run) stuck(d int) (pass, input Slot) {
+	for _, slot := range r.next(d) {
+		if input, found := r.missing(slot); found {
+			return slot, input
+		}
+	}
+	return pass, input // not reached: Simulate ran whatever has its inputs
 }
 
 // missing is the first input of a pass that has not been produced, as its
 // order has it.
-func (r *run) missing(slot Slot) Slot {
-	var first Slot
-	found := false
+func (r *run) missing(slot Slot) (first Slot, found bool) {
 	r.inputs(slot, func(ends []unit.Time, from Slot) {
 		if found || ends[from.index(r.shape)] != unset {
 			return
 		}
 		found, first = true, from
 	})
-	if first.Phase == F {
-		return first
+	first.Paired = false
+	if first.Phase == F || !found {
+		return first, found
 	}
 	// W waits for its I; a backward may be whole or split on the other stage.
-	d := r.s.Device(r.shape, int(first.Stage))
+	d := r.s.Device(r.shape, first)
 	for _, phase := range []Phase{B, I} {
 		first.Phase = phase
-		if slices.Contains(r.t.Order[d], first) {
+		if slices.ContainsFunc(r.t.Order[d], func(s Slot) bool { s.Paired = false; return s == first }) {
 			break
 		}
 	}
-	return first
+	return first, true
 }

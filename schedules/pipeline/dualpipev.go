@@ -18,13 +18,13 @@ func (dualPipeV) Describe() string {
 func (dualPipeV) Overlaps() bool { return true }
 
 func (dualPipeV) Check(s Shape) error {
-	if err := s.checkV(); err != nil {
+	if err := s.checkWhole(); err != nil {
 		return err
 	}
 	if s.Microbatches < 2*s.Devices {
-		return fmt.Errorf("%d microbatches are fewer than twice the %d devices", s.Microbatches, s.Devices)
+		return fmt.Errorf("%d microbatches are fewer than twice the %d devices; %d would do", s.Microbatches, s.Devices, 2*s.Devices)
 	}
-	return nil
+	return s.checkV()
 }
 
 func (v dualPipeV) Order(s Shape) ([][]Slot, error) {
@@ -44,18 +44,19 @@ func (v dualPipeV) Order(s Shape) ([][]Slot, error) {
 // directions), and weight gradients that wait in a queue.
 type dualOrder struct {
 	stage   [2]int
+	from    [2]int    // first microbatch of each chunk
 	done    [2][2]int // forwards and backwards so far, by chunk
 	waiting []Slot    // weight gradients
 	slots   []Slot
 }
 
 func (o *dualOrder) forward(chunk int) {
-	o.slots = append(o.slots, Slot{Phase: F, Stage: int32(o.stage[chunk]), Microbatch: int32(o.done[chunk][0])})
+	o.slots = append(o.slots, Slot{Phase: F, Stage: int32(o.stage[chunk]), Microbatch: int32(o.from[chunk] + o.done[chunk][0])})
 	o.done[chunk][0]++
 }
 
 func (o *dualOrder) backward(p Phase, chunk int) {
-	s := Slot{Phase: p, Stage: int32(o.stage[chunk]), Microbatch: int32(o.done[chunk][1])}
+	s := Slot{Phase: p, Stage: int32(o.stage[chunk]), Microbatch: int32(o.from[chunk] + o.done[chunk][1])}
 	o.done[chunk][1]++
 	o.slots = append(o.slots, s)
 	if p == I {

@@ -1,6 +1,9 @@
 package pipeline
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // FileOrder is the schedule that a text says: the passes of every device and
 // the placement of the stages that follows from them.
@@ -13,14 +16,16 @@ type FileOrder struct {
 	// when both can and takes as long as one after the other: what an overlap gains
 	// is a property of a GPU.
 	Pairs  int
-	device []int
 	order  [][]Slot
+	copies int     // of every stage
+	copyOf [][]int // by stage and microbatch: the copy that it meets
+	device [][]int // by stage and microbatch: the device of that
 }
 
 // ReadOrder reads a schedule in the grammar of [ParseOrder] and makes sure that
 // it is complete and runs to its end; a deadlock is an error that names the
-// passes that wait for each other. A stage is on one device: the orders of
-// bidirectional schedules, which hold it on two, are refused.
+// passes that wait for each other. A stage may be on several devices, as in
+// bidirectional schedules, but a microbatch meets it on one.
 func ReadOrder(text string) (*FileOrder, error) {
 	rows, err := ParseOrder(text)
 	if err != nil {
@@ -91,29 +96,56 @@ func (f *FileOrder) place() error {
 	if p == 0 {
 		return fmt.Errorf("the order has no devices: want one line of passes a device")
 	}
-	if stages%p != 0 {
-		return fmt.Errorf("the stages 0 to %d are not divided by the %d devices (lines): each must hold as many", stages-1, p)
-	}
-	s.Virtual = stages / p
+	s.Virtual = (stages + p - 1) / p // for the bounds; how many there are the copies tell
 	if err := s.check(); err != nil {
 		return err
 	}
-	if forwards != s.passes() {
-		return fmt.Errorf("%d forward passes; the highest numbers (%d stages, %d microbatches, %d slices) ask for %d", forwards, stages, s.Microbatches, s.Slices, s.passes())
+	if want := stages * s.Microbatches * s.slices(); forwards != want {
+		return fmt.Errorf("%d forward passes; the highest numbers (%d stages, %d microbatches, %d slices) ask for %d", forwards, stages, s.Microbatches, s.Slices, want)
 	}
-	f.Shape, f.device = s, make([]int, stages)
+	if err := f.placeStages(stages, s.Microbatches); err != nil {
+		return err
+	}
+	if stages*f.copies%p != 0 {
+		return fmt.Errorf("the stages 0 to %d in %d copies are not divided by the %d devices (lines): each must hold as many", stages-1, f.copies, p)
+	}
+	s.Virtual = stages * f.copies / p
+	f.Shape = s
+	return s.check()
+}
+
+// placeStages finds on which device each microbatch meets each stage.
+func (f *FileOrder) placeStages(stages, microbatches int) error {
+	f.device, f.copyOf = make([][]int, stages), make([][]int, stages)
 	for i := range f.device {
-		f.device[i] = -1
+		f.device[i] = slices.Repeat([]int{-1}, microbatches)
 	}
 	for d, slots := range f.order {
 		for _, slot := range slots {
-			switch on := &f.device[slot.Stage]; {
+			switch on := &f.device[slot.Stage][slot.Microbatch]; {
 			case *on < 0:
 				*on = d
 			case *on != d:
-				return fmt.Errorf("stage %d is on device %d and on device %d: orders with two copies of a stage are not read", slot.Stage, *on, d)
+				return fmt.Errorf("microbatch %d runs through stage %d on device %d and on device %d: its forward and its backward must meet the same copy", slot.Microbatch, slot.Stage, *on, d)
 			}
 		}
+	}
+	for stage, on := range f.device {
+		var devices []int
+		for mb, d := range on {
+			if d < 0 {
+				return fmt.Errorf("stage %d lacks the passes of microbatch %d", stage, mb)
+			}
+			at := slices.Index(devices, d)
+			if at < 0 {
+				at, devices = len(devices), append(devices, d)
+			}
+			f.copyOf[stage] = append(f.copyOf[stage], at)
+		}
+		if stage > 0 && len(devices) != f.copies {
+			return fmt.Errorf("stage 0 is on %d devices and stage %d on %d: all must have as many copies", f.copies, stage, len(devices))
+		}
+		f.copies = len(devices)
 	}
 	return nil
 }
@@ -152,8 +184,14 @@ func (f *FileOrder) Check(s Shape) error {
 	return nil
 }
 
-// Device is where the file has the stage.
-func (f *FileOrder) Device(_ Shape, stage int) int { return f.device[stage] }
+// Device is where the file has the stage for the microbatch.
+func (f *FileOrder) Device(_ Shape, pass Slot) int { return f.device[pass.Stage][pass.Microbatch] }
+
+// Replicas is the number of devices that a stage is on.
+func (f *FileOrder) Replicas() int { return f.copies }
+
+// Copy numbers the devices of a stage by the first microbatch that they run.
+func (f *FileOrder) Copy(_ Shape, pass Slot) int { return f.copyOf[pass.Stage][pass.Microbatch] }
 
 // Order is the file's.
 func (f *FileOrder) Order(s Shape) ([][]Slot, error) {
@@ -163,4 +201,7 @@ func (f *FileOrder) Order(s Shape) ([][]Slot, error) {
 	return f.order, nil
 }
 
-var _ Schedule = (*FileOrder)(nil)
+var (
+	_ Schedule      = (*FileOrder)(nil)
+	_ Bidirectional = (*FileOrder)(nil)
+)

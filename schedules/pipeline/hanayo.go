@@ -31,11 +31,12 @@ func (hanayo) Check(s Shape) error {
 }
 
 // Device goes there and back.
-func (hanayo) Device(s Shape, stage int) int {
-	if p := s.Devices; stage/p%2 == 1 {
+func (hanayo) Device(s Shape, pass Slot) int {
+	p, stage := s.Devices, int(pass.Stage)
+	if stage/p%2 == 1 {
 		return p - 1 - stage%p
 	}
-	return stage % s.Devices
+	return stage % p
 }
 
 func (h hanayo) Order(s Shape) ([][]Slot, error) {
@@ -47,12 +48,12 @@ func (h hanayo) Order(s Shape) ([][]Slot, error) {
 
 // listOrder runs every device's ready passes, a forward of one and a backward of
 // two ticks, by the rule of hanayo.
-func listOrder(s Shape, device func(Shape, int) int) [][]Slot {
+func listOrder(s Shape, device func(Shape, Slot) int) [][]Slot {
 	const forward, backward = 1, 2
-	stages, m := s.Stages(), s.Microbatches
+	stages, m := s.chunks(), s.Microbatches
 	onDevice := make([][]int, s.Devices)
 	for st := stages - 1; st >= 0; st-- { // the deepest first
-		d := device(s, st)
+		d := device(s, Slot{Stage: int32(st)})
 		onDevice[d] = append(onDevice[d], st)
 	}
 	// ends of passes by stage; a stage's go through the microbatches in order

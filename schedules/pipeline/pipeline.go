@@ -34,7 +34,7 @@ func (p Phase) String() string {
 // Slot is one pass of one stage over one microbatch (or slice of it).
 type Slot struct {
 	Phase      Phase
-	Stage      int32 // global stage, 0..Devices*Virtual-1
+	Stage      int32 // global stage, 0..Stages-1; counted in the direction of the microbatch
 	Microbatch int32
 	Slice      int32
 	// Paired: this backward runs together with the forward before it in the order,
@@ -64,8 +64,9 @@ type Schedule interface {
 	Describe() string
 	// Check returns what is wrong with the shape for this schedule, or nil.
 	Check(Shape) error
-	// Device returns the device that holds a global stage.
-	Device(Shape, int) int
+	// Device returns the device that runs a pass; its phase and slice play no part,
+	// and its microbatch does only where the schedule is [Bidirectional].
+	Device(Shape, Slot) int
 	// Order gives each device's passes in the order they run, or Check's error.
 	Order(Shape) ([][]Slot, error)
 }

@@ -6,14 +6,15 @@ import "fmt"
 // order stays below 2 GiB); the largest published runs have some 10^5.
 const maxPasses = 1 << 25
 
-// Stages is the number of global stages, p*v.
-func (s Shape) Stages() int { return s.Devices * s.Virtual }
+// chunks is the number of model chunks that the devices hold, p*v.
+func (s Shape) chunks() int { return s.Devices * s.Virtual }
 
 // slices is n, at least 1.
 func (s Shape) slices() int { return max(s.Slices, 1) }
 
-// passes is the number of forward passes of the whole pipeline, p*v*m*n.
-func (s Shape) passes() int { return s.Stages() * s.Microbatches * s.slices() }
+// passes is the number of forward passes of the whole pipeline where every stage
+// is held once, p*v*m*n.
+func (s Shape) passes() int { return s.chunks() * s.Microbatches * s.slices() }
 
 // check refuses sizes that mean nothing to any schedule.
 func (s Shape) check() error {
@@ -69,7 +70,7 @@ func (s Shape) checkPlain() error {
 // is device s where there is one chunk per device.
 type looped struct{}
 
-func (looped) Device(s Shape, stage int) int { return stage % s.Devices }
+func (looped) Device(s Shape, pass Slot) int { return int(pass.Stage) % s.Devices }
 
 // passesOf is the passes of one phase of one stage over microbatches 0..m-1.
 func passesOf(phase Phase, stage, microbatches int) []Slot {

@@ -155,17 +155,20 @@ const unset unit.Time = -1
 
 // run is the state of Simulate.
 type run struct {
-	s     Schedule
-	shape Shape
-	c     Costs
+	s      Schedule
+	shape  Shape
+	stages int
+	c      Costs
 	// forward and backward are the ends of F and of B or I, by Slot.index.
 	forward, backward []unit.Time
 	t                 *Timing
 }
 
 func newRun(s Schedule, shape Shape, c Costs, order [][]Slot) *run {
-	r := &run{s: s, shape: shape, c: c, t: newTiming(order),
-		forward: make([]unit.Time, shape.passes()), backward: make([]unit.Time, shape.passes())}
+	stages := Stages(s, shape)
+	passes := stages * shape.Microbatches * shape.slices()
+	r := &run{s: s, shape: shape, stages: stages, c: c, t: newTiming(order),
+		forward: make([]unit.Time, passes), backward: make([]unit.Time, passes)}
 	for i := range r.forward {
 		r.forward[i], r.backward[i] = unset, unset
 	}
@@ -186,16 +189,11 @@ func newTiming(order [][]Slot) *Timing {
 // returns how many it ran. A pair starts when the inputs of both are there and
 // takes as long as one after the other.
 func (r *run) step(d int) int {
-	at := len(r.t.End[d])
-	n := min(1, len(r.t.Order[d])-at)
-	if at+1 < len(r.t.Order[d]) && r.t.Order[d][at+1].Paired {
-		n = 2
-	}
+	now := r.next(d)
 	start, end := unit.Time(0), unit.Time(0)
-	if at > 0 {
+	if at := len(r.t.End[d]); at > 0 {
 		start = r.t.End[d][at-1]
 	}
-	now := r.t.Order[d][at : at+n]
 	for _, slot := range now {
 		arrival, ok := r.arrival(d, slot)
 		if !ok {
@@ -214,7 +212,16 @@ func (r *run) step(d int) int {
 			r.backward[slot.index(r.shape)] = end
 		}
 	}
-	return n
+	return len(now)
+}
+
+// next is what device d runs next: a pass, a pair, or nothing at the end.
+func (r *run) next(d int) []Slot {
+	left := r.t.Order[d][len(r.t.End[d]):]
+	if len(left) > 1 && left[1].Paired {
+		return left[:2]
+	}
+	return left[:min(1, len(left))]
 }
 
 // arrival is when the last input of a pass of device d is there; false if one
@@ -227,7 +234,7 @@ func (r *run) arrival(d int, slot Slot) (unit.Time, bool) {
 			known = false
 			return
 		}
-		if r.s.Device(r.shape, int(from.Stage)) != d {
+		if r.s.Device(r.shape, from) != d {
 			end += r.c.Comm
 		}
 		at = max(at, end)
@@ -257,7 +264,7 @@ func (r *run) inputs(slot Slot, need func(ends []unit.Time, from Slot)) {
 		own := slot
 		own.Phase = F
 		need(r.forward, own)
-		if int(slot.Stage) < r.shape.Stages()-1 {
+		if int(slot.Stage) < r.stages-1 {
 			from := slot
 			from.Stage++
 			need(r.backward, from)
@@ -272,17 +279,18 @@ func (r *run) inputs(slot Slot, need func(ends []unit.Time, from Slot)) {
 
 // consumer is the device that the output of a pass goes to, -1 if none.
 func (r *run) consumer(slot Slot) int {
-	to := int(slot.Stage) + 1
 	switch slot.Phase {
 	case W:
 		return -1
 	case B, I:
-		to -= 2
+		slot.Stage--
+	default:
+		slot.Stage++
 	}
-	if to < 0 || to == r.shape.Stages() {
+	if slot.Stage < 0 || int(slot.Stage) == r.stages {
 		return -1
 	}
-	return r.s.Device(r.shape, to)
+	return r.s.Device(r.shape, slot)
 }
 
 // finish fills in what follows from the order, Start and End.

@@ -184,7 +184,7 @@ func BenchmarkOrderAndSimulate(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			passes := float64(2*shape.passes()) * float64(b.N)
+			passes := float64(2*Stages(s, shape)*shape.Microbatches*shape.slices()) * float64(b.N)
 			b.ReportMetric(passes/b.Elapsed().Seconds(), "passes/s")
 		})
 	}

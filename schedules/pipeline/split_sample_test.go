@@ -9,7 +9,7 @@ import (
 	"orrery/sim/unit"
 )
 
-// Rows of vectors.csv of schedules with split backward, transcribed so that they
+// Rows of vectors.csv of schedules with split backward or two copies of each stage, transcribed so that they
 // are tested everywhere: makespan, longest device span and peak activations, which
 // its authors computed with the reference code of each schedule.
 var splitSample = []struct {
@@ -40,6 +40,14 @@ var splitSample = []struct {
 	{"dualpipev", Shape{Devices: 4, Virtual: 2, Microbatches: 8}, Costs{F: 1, I: 1, W: 1, Comm: 0}, 54, 54, []int{9, 9, 9, 9}},
 	{"dualpipev", Shape{Devices: 4, Virtual: 2, Microbatches: 8}, Costs{F: 10, I: 12, W: 8, Comm: 0}, 552, 552, []int{9, 9, 9, 9}},
 	{"dualpipev", Shape{Devices: 4, Virtual: 2, Microbatches: 8}, Costs{F: 10, I: 12, W: 8, Comm: 1}, 570, 570, []int{9, 9, 9, 9}},
+	{"dualpipe", Shape{Devices: 4, Virtual: 2, Microbatches: 8}, Costs{F: 1, I: 1, W: 1, Comm: 0}, 26, 26, []int{5, 5, 5, 5}},
+	{"dualpipe", Shape{Devices: 4, Virtual: 2, Microbatches: 8}, Costs{F: 10, I: 12, W: 8, Comm: 0}, 264, 264, []int{5, 5, 5, 5}},
+	{"dualpipe", Shape{Devices: 4, Virtual: 2, Microbatches: 8}, Costs{F: 10, I: 12, W: 8, Comm: 1}, 273, 273, []int{5, 5, 5, 5}},
+	{"dualpipe", Shape{Devices: 4, Virtual: 2, Microbatches: 8}, Costs{F: 2, I: 3, W: 1, Comm: 0}, 54, 54, []int{5, 5, 5, 5}},
+	{"chimera", Shape{Devices: 4, Virtual: 2, Microbatches: 8}, Costs{F: 1, I: 1, W: 1, Comm: 0}, 30, 30, []int{3, 4, 4, 3}},
+	{"chimera", Shape{Devices: 4, Virtual: 2, Microbatches: 8}, Costs{F: 10, I: 12, W: 8, Comm: 0}, 300, 300, []int{3, 4, 4, 3}},
+	{"chimera", Shape{Devices: 4, Virtual: 2, Microbatches: 8}, Costs{F: 10, I: 12, W: 8, Comm: 1}, 311, 311, []int{3, 4, 4, 3}},
+	{"chimera", Shape{Devices: 4, Virtual: 2, Microbatches: 8}, Costs{F: 2, I: 3, W: 1, Comm: 0}, 60, 60, []int{3, 4, 4, 3}},
 }
 
 func TestSplitSample(t *testing.T) {

@@ -16,13 +16,14 @@ func Validate(s Schedule, shape Shape, order [][]Slot) error {
 	if len(order) != shape.Devices {
 		return fmt.Errorf("the order has %d devices, want %d", len(order), shape.Devices)
 	}
-	seen := make([]uint8, shape.passes()) // bit p: phase p is there
+	stages := Stages(s, shape)
+	seen := make([]uint8, stages*shape.Microbatches*shape.slices()) // bit p: phase p is there
 	for d, slots := range order {
 		for i, slot := range slots {
-			if !slot.in(shape) {
+			if !slot.in(shape, stages) {
 				return fmt.Errorf("device %d, slot %d: %v is outside the shape %+v", d, i, slot, shape)
 			}
-			if on := s.Device(shape, int(slot.Stage)); on != d {
+			if on := s.Device(shape, slot); on != d {
 				return fmt.Errorf("device %d, slot %d: %v belongs to device %d", d, i, slot, on)
 			}
 			if slot.Paired && (i == 0 || slots[i-1].Phase != F || slot.Phase != B && slot.Phase != I) {
@@ -49,9 +50,9 @@ func (s Slot) String() string {
 	return fmt.Sprintf("%d%v%d.%d", s.Stage, s.Phase, s.Microbatch, s.Slice)
 }
 
-// in reports whether the slot's numbers are within the shape.
-func (s Slot) in(shape Shape) bool {
-	return s.Phase <= W && s.Stage >= 0 && int(s.Stage) < shape.Stages() &&
+// in reports whether the slot's numbers are within the shape and the stages.
+func (s Slot) in(shape Shape, stages int) bool {
+	return s.Phase <= W && s.Stage >= 0 && int(s.Stage) < stages &&
 		s.Microbatch >= 0 && int(s.Microbatch) < shape.Microbatches &&
 		s.Slice >= 0 && int(s.Slice) < shape.slices()
 }

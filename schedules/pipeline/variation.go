@@ -18,8 +18,9 @@ type Variation struct {
 	Stage, Microbatch, Slice []float64
 }
 
-// Varied is costs that vary so, rounded to the nearest unit of time.
-func (c Costs) Varied(v Variation, s Shape) (Costs, error) {
+// Varied is costs that vary so over so many global stages ([Stages]), rounded to
+// the nearest unit of time.
+func (c Costs) Varied(v Variation, s Shape, stages int) (Costs, error) {
 	if err := s.check(); err != nil {
 		return c, err
 	}
@@ -30,7 +31,7 @@ func (c Costs) Varied(v Variation, s Shape) (Costs, error) {
 		of     string
 		values []float64
 		want   int
-	}{{"stage", v.Stage, s.Stages()}, {"microbatch", v.Microbatch, s.Microbatches}, {"slice", v.Slice, s.slices()}} {
+	}{{"stage", v.Stage, stages}, {"microbatch", v.Microbatch, s.Microbatches}, {"slice", v.Slice, s.slices()}} {
 		if n := len(f.values); n > 0 && n != f.want {
 			return c, fmt.Errorf("%d factors by %s, want %d", n, f.of, f.want)
 		}

@@ -33,7 +33,7 @@ func TestCausalVectors(t *testing.T) {
 		// A unit of time is 1/n, so that slices cost whole units.
 		n := unit.Time(shape.Slices)
 		a, q := unit.Time(number(t, row, "a"))*n, unit.Time(number(t, row, "q"))*n
-		costs, err := Costs{F: a, I: 2 * a}.Varied(Variation{Attention: Costs{F: q, I: 2 * q}}, shape)
+		costs, err := Costs{F: a, I: 2 * a}.Varied(Variation{Attention: Costs{F: q, I: 2 * q}}, shape, Stages(s, shape))
 		require.NoError(t, err)
 		r, err := Simulate(s, shape, costs)
 		require.NoError(t, err, "%v", row)
@@ -61,14 +61,14 @@ func TestVariedCosts(t *testing.T) {
 		c := drawCosts(t)
 		plain, err := Simulate(s, shape, c)
 		require.NoError(t, err)
-		same, err := c.Varied(Variation{}, shape)
+		same, err := c.Varied(Variation{}, shape, shape.Devices)
 		require.NoError(t, err)
 		told, err := Simulate(s, shape, same)
 		require.NoError(t, err)
 		require.Equal(t, plain, told)
 
 		n := unit.Time(shape.Slices)
-		grown, err := c.Varied(Variation{Attention: Costs{F: n * c.F, I: n * c.I, W: n * c.W}}, shape)
+		grown, err := c.Varied(Variation{Attention: Costs{F: n * c.F, I: n * c.I, W: n * c.W}}, shape, shape.Devices)
 		require.NoError(t, err)
 		causal, err := Simulate(s, shape, grown)
 		require.NoError(t, err)
@@ -81,7 +81,7 @@ func TestVariedCosts(t *testing.T) {
 
 func TestVariedFactors(t *testing.T) {
 	shape := Shape{Devices: 2, Virtual: 1, Microbatches: 2, Slices: 1}
-	c, err := Costs{F: 10, I: 10, W: 10}.Varied(Variation{Stage: []float64{1, 2}, Microbatch: []float64{1, 3}, Slice: []float64{0.5}}, shape)
+	c, err := Costs{F: 10, I: 10, W: 10}.Varied(Variation{Stage: []float64{1, 2}, Microbatch: []float64{1, 3}, Slice: []float64{0.5}}, shape, 2)
 	require.NoError(t, err)
 	require.EqualValues(t, 30, c.Vary(Slot{Phase: F, Stage: 1, Microbatch: 1}))
 	require.EqualValues(t, 10, c.Vary(Slot{Phase: B}))
@@ -91,10 +91,10 @@ func TestVariedFactors(t *testing.T) {
 		"factor of slice 0 is -1":         {Slice: []float64{-1}},
 		"factor of slice 0 is NaN":        {Slice: []float64{math.NaN()}},
 	} {
-		_, err := Costs{}.Varied(v, shape)
+		_, err := Costs{}.Varied(v, shape, 2)
 		require.ErrorContains(t, err, want)
 	}
-	huge, err := Costs{F: 1 << 40}.Varied(Variation{Slice: []float64{1e30}}, shape)
+	huge, err := Costs{F: 1 << 40}.Varied(Variation{Slice: []float64{1e30}}, shape, 2)
 	require.NoError(t, err)
 	_, err = Simulate(oneFOneB{}, shape, huge)
 	require.ErrorContains(t, err, "range of time")

@@ -111,7 +111,7 @@ func TestVectors(t *testing.T) {
 		compared[s.Name()]++
 	}
 	t.Logf("rows compared: %v of %d, %d reconstructed ones left out", compared, len(rows), refused)
-	for _, name := range []string{"gpipe", "1f1b", "interleaved_1f1b"} {
+	for _, name := range []string{"gpipe", "1f1b", "interleaved_1f1b", "dualpipe", "chimera"} {
 		require.NotZero(t, compared[name], name)
 	}
 }
@@ -166,7 +166,7 @@ func TestOrders(t *testing.T) {
 		compared[s.Name()]++
 	}
 	t.Logf("files compared: %v of %d", compared, len(files))
-	for _, name := range []string{"gpipe", "1f1b", "interleaved_1f1b"} {
+	for _, name := range []string{"gpipe", "1f1b", "interleaved_1f1b", "dualpipe", "chimera"} {
 		require.NotZero(t, compared[name], name)
 	}
 }

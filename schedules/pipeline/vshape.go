@@ -8,11 +8,11 @@ import "fmt"
 type vShaped struct{}
 
 // Device is where a stage is.
-func (vShaped) Device(s Shape, stage int) int {
-	if stage < s.Devices {
-		return stage
+func (vShaped) Device(s Shape, pass Slot) int {
+	if stage := int(pass.Stage); stage >= s.Devices {
+		return 2*s.Devices - 1 - stage
 	}
-	return 2*s.Devices - 1 - stage
+	return int(pass.Stage)
 }
 
 // checkV refuses what a V of two chunks on each device cannot be.

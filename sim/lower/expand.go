@@ -24,8 +24,10 @@ func (s *Step) Expand() *Expanded {
 	inst := make([]int, len(s.Program.Lanes)) // instances of each folded lane
 	for _, l := range s.Lanes {
 		inst[l.Compute], inst[l.SendF], inst[l.SendB], inst[l.DP] = copies, copies, copies, tp
-		if l.In > 0 {
-			inst[l.Out], inst[l.In] = copies, copies
+		for _, some := range []program.LaneID{l.BackF, l.BackB, l.Out, l.In} { // lane 0 is a rank's Compute
+			if some > 0 {
+				inst[some] = copies
+			}
 		}
 	}
 	inst[s.World] = 1
@@ -53,6 +55,9 @@ func (s *Step) Expand() *Expanded {
 			e.Lanes[c*pp+r] = RankLanes{Compute: laneBase[l.Compute] + at, SendF: laneBase[l.SendF] + at, SendB: laneBase[l.SendB] + at, DP: laneBase[l.DP] + at%program.LaneID(tp)}
 			if l.In > 0 {
 				e.Lanes[c*pp+r].Out, e.Lanes[c*pp+r].In = laneBase[l.Out]+at, laneBase[l.In]+at
+			}
+			if l.BackF > 0 {
+				e.Lanes[c*pp+r].BackF, e.Lanes[c*pp+r].BackB = laneBase[l.BackF]+at, laneBase[l.BackB]+at
 			}
 		}
 	}

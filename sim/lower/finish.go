@@ -1,6 +1,8 @@
 package lower
 
 import (
+	"slices"
+
 	"orrery/schedules/pipeline"
 	"orrery/sim/cost"
 	"orrery/sim/program"
@@ -10,7 +12,7 @@ import (
 // reduced behind it, the gradient norm over all ranks, the optimizer, and the
 // parameters that the next step will not gather behind its forward pass.
 func (l *lowering) finish() {
-	var ready []program.OpID
+	done := make([][]program.OpID, len(l.ranks)) // what a rank's gradients wait for
 	for r := range l.ranks {
 		st := &l.ranks[r]
 		tag := Tag{pipeline.W, int32(r), -1, 0}
@@ -22,13 +24,14 @@ func (l *lowering) finish() {
 		if l.vocab != nil && l.fw.OverlapGradReduce && l.trains() && l.replicated() {
 			last = l.add(l.step.Lanes[r].DP, l.bucketWork(&bucket{params{dense: l.p.VocabShareParams()}, program.GradReduce}), tag, last)
 		}
-		ready = append(ready, last)
+		done[r] = append(done[r], last)
 		for _, g := range st.grads {
 			if g != program.None {
-				ready = append(ready, g)
+				done[r] = append(done[r], g)
 			}
 		}
 	}
+	ready := slices.Concat(l.sumCopies(done)...)
 	if l.s.Training.Optimizer == "none" {
 		return
 	}
@@ -51,14 +54,19 @@ func (l *lowering) rankParams(r int) params {
 	return params{dense, expert}
 }
 
+// updated are the parameters of a rank that have gradients.
+func (l *lowering) updated(r int) params {
+	if l.lora {
+		return params{dense: l.p.AdapterParams(r)}
+	}
+	return l.rankParams(r)
+}
+
 // update appends gradient norm, optimizer and parameter gather of a rank.
 func (l *lowering) update(r int, ready program.OpID) {
 	tag := Tag{pipeline.W, int32(r), -1, 0}
 	lanes := l.step.Lanes[r]
-	p := l.rankParams(r)
-	if l.lora {
-		p = params{dense: l.p.AdapterParams(r)}
-	}
+	p := l.updated(r)
 	k := workKey{kind: "optimizer", bytes: p.dense, first: p.expert}
 	w := l.work(k, func() (program.Work, Work) {
 		b := l.optimizer(p)

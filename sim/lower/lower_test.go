@@ -96,11 +96,15 @@ func TestStepIsComplete(t *testing.T) {
 		if p > 1 {
 			v = rapid.SampledFrom([]int64{1, 2}).Draw(t, "v")
 		}
+		schedule := "auto"
+		if v == 2 {
+			schedule = rapid.SampledFrom([]string{"auto", "chimera"}).Draw(t, "schedule")
+		}
 		dp := rapid.SampledFrom([]int64{1, 2, 4}).Draw(t, "dp")
 		m := p * rapid.Int64Range(1, 3).Draw(t, "m/p")
 		zero := rapid.SampledFrom([]int64{0, 1, 3}).Draw(t, "zero")
 		s := step(t, map[string]any{"cluster.gpus": p * dp, "parallel.pp": p, "parallel.vp": v, "parallel.dp": dp,
-			"training.global_batch": m * dp, "parallel.zero": zero})
+			"schedule.name": schedule, "training.global_batch": m * dp, "parallel.zero": zero})
 		layers := map[[3]int64]int64{} // stage, microbatch, kind -> layers run
 		for id, w := range s.Program.Work {
 			kind := s.Program.Works[w].Kind

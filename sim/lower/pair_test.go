@@ -1,6 +1,7 @@
 package lower_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,14 +15,14 @@ import (
 	"orrery/sim/unit"
 )
 
-// A lowered step of V-shaped schedules takes as long as the order under the
-// timing model of schedules/pipeline, pairs and messages included: passes of both
-// chunks share lanes for messages without holding each other up.
-func TestVShapesTakeAsLongAsTheirOrders(t *testing.T) {
+// A lowered step of schedules whose passes go both ways takes as long as the order
+// under the timing model of schedules/pipeline, pairs and messages included: passes
+// of both chunks share lanes for messages without holding each other up.
+func TestBothWaysTakeAsLongAsTheirOrders(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		name := rapid.SampledFrom([]string{"dualpipev", "zbv", "vhalf", "vmin"}).Draw(t, "schedule")
+		name := rapid.SampledFrom([]string{"dualpipev", "dualpipe", "zbv", "vhalf", "vmin"}).Draw(t, "schedule")
 		p := rapid.SampledFrom([]int64{2, 4, 8}).Draw(t, "p")
-		m := 2*p + rapid.Int64Range(0, p).Draw(t, "m - 2p")
+		m := 2*p + 2*rapid.Int64Range(0, p/2).Draw(t, "(m - 2p) / 2")
 		costs := pipeline.Costs{
 			F:    unit.Time(rapid.Int64Range(20, 100).Draw(t, "F")),
 			I:    unit.Time(rapid.Int64Range(20, 100).Draw(t, "I")),
@@ -29,7 +30,7 @@ func TestVShapesTakeAsLongAsTheirOrders(t *testing.T) {
 			Comm: unit.Time(rapid.Int64Range(0, 20).Draw(t, "comm")), // shorter than any pass: a lane is free when the next ends
 		}
 		s := step(t, map[string]any{"cluster.gpus": p, "parallel.pp": p, "parallel.vp": int64(2), "training.global_batch": m,
-			"schedule.name": name, "schedule.overlap_pairs": name == "dualpipev" && rapid.Bool().Draw(t, "overlap")})
+			"schedule.name": name, "schedule.overlap_pairs": strings.HasPrefix(name, "dualpipe") && rapid.Bool().Draw(t, "overlap")})
 		dur := make([]unit.Time, len(s.Program.Works))
 		for id, w := range s.Program.Work {
 			switch s.Program.Works[w].Kind {
@@ -49,7 +50,7 @@ func TestVShapesTakeAsLongAsTheirOrders(t *testing.T) {
 		}
 		want, err := pipeline.Simulate(s.Plan.Schedule, s.Plan.Shape, costs)
 		require.NoError(t, err)
-		if !s.Plan.Scenario.Schedule.OverlapPairs && name == "dualpipev" { // a pass alone sends what it has at once
+		if !s.Plan.Scenario.Schedule.OverlapPairs && strings.HasPrefix(name, "dualpipe") { // a pass alone sends what it has at once
 			require.LessOrEqual(t, end, want.Makespan)
 			return
 		}
@@ -63,8 +64,12 @@ func TestVShapesTakeAsLongAsTheirOrders(t *testing.T) {
 func TestPairsAreComplete(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := rapid.SampledFrom([]int64{1, 2, 4}).Draw(t, "p")
-		values := map[string]any{"cluster.gpus": p, "parallel.pp": p, "parallel.vp": int64(2), "schedule.name": "dualpipev",
-			"training.global_batch": 2*p + rapid.Int64Range(0, 5).Draw(t, "m - 2p")}
+		name := "dualpipev"
+		if p > 1 {
+			name = rapid.SampledFrom([]string{"dualpipe", "dualpipev"}).Draw(t, "schedule")
+		}
+		values := map[string]any{"cluster.gpus": p, "parallel.pp": p, "parallel.vp": int64(2), "schedule.name": name,
+			"training.global_batch": 2*p + 2*rapid.Int64Range(0, 3).Draw(t, "(m - 2p) / 2")}
 		with := step(t, values)
 		values["schedule.overlap_pairs"] = false
 		without := step(t, values)

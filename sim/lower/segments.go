@@ -104,7 +104,7 @@ func (l *lowering) gathers(s pipeline.Slot) bool {
 	case z == 3 && pp == 1: // FSDP: every pass gathers its parameters
 		return true
 	case z >= 1 && l.fw.OverlapParamGather && l.trains():
-		return s.Phase == pipeline.F && s.Microbatch == 0 && s.Slice == 0
+		return s.Phase == pipeline.F && s.Slice == 0 && s.Microbatch == l.firstOf[pipeline.CopyOf(l.p.Schedule, l.p.Shape, s)]
 	}
 	return false
 }
@@ -113,7 +113,7 @@ func (l *lowering) reduces(s pipeline.Slot) bool {
 	if s.Phase == pipeline.F || s.Phase == pipeline.I || !l.trains() || !l.replicated() || !l.fw.OverlapGradReduce {
 		return false
 	}
-	return l.eachMicrobatch() || s == l.lastBackward(int(s.Stage))
+	return l.eachMicrobatch() || s == l.lastBackward(s)
 }
 
 // eachMicrobatch: FSDP without a pipeline reduces after every backward pass.
@@ -128,11 +128,11 @@ func (l *lowering) replicated() bool {
 // sharded reports whether parameters are sharded over more than one rank.
 func (l *lowering) sharded() bool { return l.s.Parallel.ZeRO >= 1 && l.replicated() }
 
-// lastBackward is the pass of a stage that completes its gradients.
-func (l *lowering) lastBackward(stage int) pipeline.Slot {
-	order := l.order[l.p.Schedule.Device(l.p.Shape, stage)]
+// lastBackward is the pass that completes the gradients that a pass adds to.
+func (l *lowering) lastBackward(s pipeline.Slot) pipeline.Slot {
+	order := l.order[l.p.Schedule.Device(l.p.Shape, s)]
 	for i := len(order) - 1; i >= 0; i-- {
-		if int(order[i].Stage) == stage && order[i].Phase != pipeline.F {
+		if order[i].Stage == s.Stage && order[i].Phase != pipeline.F {
 			return order[i]
 		}
 	}

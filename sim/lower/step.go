@@ -49,6 +49,7 @@ type Tag struct {
 // RankLanes are the lanes of one rank.
 type RankLanes struct {
 	Compute, SendF, SendB, DP program.LaneID
+	BackF, BackB              program.LaneID // sends to the other neighbour than SendF and SendB; valid where there are any
 	Out, In                   program.LaneID // copies to the host's memory and back; valid where there are any
 }
 
@@ -67,6 +68,7 @@ type lowering struct {
 	// end, or the arrival of its output at another rank; None until it is there.
 	fEnd, bEnd []program.OpID
 	mbs, n     int               // microbatches, slices of each
+	firstOf    []int32           // first microbatch that runs through each copy of the stages
 	order      [][]pipeline.Slot // by rank
 	vocab      *vocabulary       // nil where the first and last stage hold it
 	exchange   [][]int32         // by rank and pass over layers, where there is one
@@ -113,6 +115,7 @@ func NewStep(p *plan.Plan) (*Step, error) {
 	}
 	l.fEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
 	l.bEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
+	l.firstOf = firstOf(p)
 	l.ranks = make([]rankState, p.Scenario.Parallel.PP)
 	for r := range l.ranks {
 		l.step.Lanes = append(l.step.Lanes, RankLanes{
@@ -121,7 +124,7 @@ func NewStep(p *plan.Plan) (*Step, error) {
 			SendB:   l.prog.AddLane(int32(r), "send backward"),
 			DP:      l.prog.AddLane(int32(r), "data parallel"),
 		})
-		l.ranks[r].grads = filled(int(p.Scenario.Parallel.VP), program.None)
+		l.ranks[r].grads = filled(len(p.Held[r]), program.None)
 		l.ranks[r].lastOp, l.ranks[r].beforeLast = program.None, program.None
 	}
 	if p.Scenario.Schedule.ContextExchange {
@@ -137,6 +140,12 @@ func NewStep(p *plan.Plan) (*Step, error) {
 		}
 		l.vocab = l.newVocabulary()
 		l.order = l.vocab.interleave(p.Order)
+	}
+	if l.turns() {
+		for r := range l.ranks {
+			l.step.Lanes[r].BackF = l.prog.AddLane(int32(r), "send forward back")
+			l.step.Lanes[r].BackB = l.prog.AddLane(int32(r), "send backward back")
+		}
 	}
 	if p.Scenario.Schedule.Offload > 0 {
 		l.moves = l.leaving()
@@ -283,67 +292,23 @@ func (l *lowering) input(s pipeline.Slot) (op program.OpID, need bool) {
 
 // consumers are the ranks that wait for a slot's output.
 func (l *lowering) consumers(s pipeline.Slot) []int {
-	at := int(s.Stage)
+	to := s
 	switch s.Phase {
 	case pipeline.F:
-		at++
+		to.Stage++
 	case pipeline.W:
 		return nil
 	default:
-		at--
+		to.Stage--
 	}
+	at := int(to.Stage)
 	switch {
 	case l.vocab != nil && (at >= len(l.p.Stages) || l.vocab.holds(s)):
 		return l.vocab.ranks
 	case at < 0 || at >= len(l.p.Stages):
 		return nil
 	}
-	return []int{l.p.Schedule.Device(l.p.Shape, at)}
-}
-
-// done notes where a pass of rank r has ended, for those that need its output.
-func (l *lowering) done(r int, s pipeline.Slot, last program.OpID) {
-	switch at := l.at(int(s.Stage), s); s.Phase {
-	case pipeline.F:
-		l.fEnd[at] = l.leave(r, s, last)
-	case pipeline.B, pipeline.I:
-		l.bEnd[at] = l.leave(r, s, last)
-	}
-}
-
-// leave appends the send of what a pass of rank r has produced, if another rank
-// needs it, and returns what that rank waits for. Sends run on the sender's lanes
-// behind compute, in the order in which the passes end; where P2P is not
-// overlapped the sender's next pass waits too.
-func (l *lowering) leave(r int, s pipeline.Slot, done program.OpID) program.OpID {
-	to := l.consumers(s)
-	if l.blocking() || len(to) != 1 || to[0] == r {
-		return done
-	}
-	lane := l.step.Lanes[r].SendF
-	if s.Phase != pipeline.F {
-		lane = l.step.Lanes[r].SendB
-	}
-	t := l.add(lane, l.sendWork(r, to[0]), Tag{s.Phase, s.Stage, s.Microbatch, s.Slice}, done)
-	if !l.fw.OverlapP2P {
-		l.ranks[r].frontier = append(l.ranks[r].frontier, t)
-	}
-	return t
-}
-
-// sendWork is one activation (or its gradient) between neighbouring stages.
-func (l *lowering) sendWork(src, dst int) program.WorkID {
-	lo := min(src, dst)
-	if d := src - dst; d > 1 || d < -1 { // around the ring of an interleaved schedule
-		lo = len(l.ranks) - 1
-	}
-	k := cost.P2P{Bytes: 2 * l.sp * l.h}
-	if l.p.Groups.CrossStage[lo] {
-		k.NICGBps = l.nic
-	}
-	return l.work(workKey{kind: "send", bytes: k.Bytes, nic: k.NICGBps > 0}, func() (program.Work, Work) {
-		return program.Work{Name: "send", Kind: program.Send}, Work{Kernel: k}
-	})
+	return []int{l.p.Schedule.Device(l.p.Shape, to)}
 }
 
 // pass appends the ops of one slot on rank r. Parameters of the next segment
@@ -382,7 +347,7 @@ func (l *lowering) pass(r int, s pipeline.Slot, arrived ...program.OpID) {
 			l.memoryBefore(op, r, s)
 		}
 		if seg.reduce != nil {
-			st.grads[int(s.Stage)/len(l.ranks)] = l.add(lanes.DP, l.bucketWork(seg.reduce), tag, op)
+			st.grads[slices.Index(l.p.Held[r], int(s.Stage))] = l.add(lanes.DP, l.bucketWork(seg.reduce), tag, op)
 		}
 		st.lastOp = op
 	}

@@ -12,13 +12,7 @@ import (
 func groups(s *scenarios.Scenario) (Groups, []placement) {
 	par := s.Parallel
 	domain := max(s.Cluster.NVLinkDomain, 1)
-	size := map[string]int64{"tp": par.TP, "cp": par.CP, "dp": par.DP, "pp": par.PP}
-	stride, step := map[string]int64{}, int64(1)
-	for _, d := range par.Order {
-		if n, ok := size[d]; ok {
-			stride[d], step = step, step*n
-		}
-	}
+	stride := strides(par)
 	var placed []placement
 	at := func(ranks, stride int64) cost.Group {
 		per := min(max(domain/stride, 1), ranks)
@@ -63,6 +57,18 @@ func groups(s *scenarios.Scenario) (Groups, []placement) {
 		g.CrossStage[par.PP-1] = (par.PP-1)*stride["pp"]/domain != 0
 	}
 	return g, placed
+}
+
+// strides are the distances between neighbouring ranks of each dimension.
+func strides(par scenarios.Parallel) map[string]int64 {
+	size := map[string]int64{"tp": par.TP, "cp": par.CP, "dp": par.DP, "pp": par.PP}
+	stride, step := map[string]int64{}, int64(1)
+	for _, d := range par.Order {
+		if n, ok := size[d]; ok {
+			stride[d], step = step, step*n
+		}
+	}
+	return stride
 }
 
 // placement is a group and the distance between its neighbouring ranks.

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"orrery/scenarios"
 	"orrery/sim/hw"
@@ -104,7 +105,7 @@ func (p *Plan) Static(rank int) Ledger {
 	if tr.Optimizer == "none" {
 		l.Optimizer = 0
 	}
-	if p.Slices() == 1 && p.Stages[len(p.Stages)-1].Head && p.Schedule.Device(p.Shape, len(p.Stages)-1) == rank {
+	if last := len(p.Stages) - 1; p.Slices() == 1 && p.Stages[last].Head && slices.Contains(p.Held[rank], last) {
 		l.Logits = p.LogitsBytes()
 	}
 	l.Workspace = p.workspaceBytes()
@@ -114,10 +115,8 @@ func (p *Plan) Static(rank int) Ledger {
 // largestUnit is the number of parameters of the largest FSDP unit of a rank.
 func (p *Plan) largestUnit(rank int) float64 {
 	var m int64
-	for s, st := range p.Stages {
-		if p.Schedule.Device(p.Shape, s) != rank {
-			continue
-		}
+	for _, s := range p.Held[rank] {
+		st := p.Stages[s]
 		for i := range st.Layers {
 			d, e := p.LayerParams(st.First + i)
 			m = max(m, d+e)

@@ -75,14 +75,16 @@ func (p *Plan) adapterParams() error {
 		return nil
 	}
 	l := models.LoRA{Rank: tr.LoRARank, MLP: tr.LoRATargets == "all"}
-	for s, st := range p.Stages {
-		rank := p.Schedule.Device(p.Shape, s)
-		for i := range st.Layers {
-			n, err := p.Model.AdapterParams(st.First+i, l)
-			if err != nil {
-				return err
+	for rank, held := range p.Held {
+		for _, s := range held {
+			st := p.Stages[s]
+			for i := range st.Layers {
+				n, err := p.Model.AdapterParams(st.First+i, l)
+				if err != nil {
+					return err
+				}
+				p.adapters[rank] += n / p.Scenario.Parallel.TP
 			}
-			p.adapters[rank] += n / p.Scenario.Parallel.TP
 		}
 	}
 	return nil
@@ -93,10 +95,8 @@ func (p *Plan) AdapterParams(rank int) int64 { return p.adapters[rank] }
 
 // RankParams are the parameters of all chunks of a pipeline rank.
 func (p *Plan) RankParams(rank int) (dense, expert int64) {
-	for s, st := range p.Stages {
-		if p.Schedule.Device(p.Shape, s) != rank {
-			continue
-		}
+	for _, s := range p.Held[rank] {
+		st := p.Stages[s]
 		for i := range st.Layers {
 			d, e := p.LayerParams(st.First + i)
 			dense, expert = dense+d, expert+e

@@ -5,6 +5,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"orrery/models"
 	"orrery/scenarios"
@@ -20,10 +21,12 @@ type Plan struct {
 
 	Microbatches int64   // per pipeline and step
 	Tokens       int64   // of one pass (a slice of a microbatch) on one CP rank (before TP)
-	Stages       []Stage // PP x VP, in pipeline order: stage = chunk*PP + rank
+	Stages       []Stage // in pipeline order, PP x VP where each is held once
 	Schedule     pipeline.Schedule
 	Shape        pipeline.Shape
 	Order        [][]pipeline.Slot // per pipeline rank
+	Held         [][]int           // stages that a pipeline rank holds, ascending
+	Copies       []Copies          // by pipeline rank; nil where every stage is held once
 
 	Groups Groups
 	Vocab  int64 // padded
@@ -64,15 +67,16 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 	p.Tokens = tr.MicroBatch * p.SliceSeq()
 	pad := max(tr.VocabPad, 1) * par.TP
 	p.Vocab = (s.Model.Vocab + pad - 1) / pad * pad
+	if err := p.schedule(); err != nil {
+		return nil, err
+	}
 	if err := p.layStages(); err != nil {
 		return nil, err
 	}
 	var placed []placement
 	p.Groups, placed = groups(s)
+	placed = append(placed, p.layCopies()...)
 	if err := p.fabric(placed); err != nil {
-		return nil, err
-	}
-	if err := p.schedule(); err != nil {
 		return nil, err
 	}
 	return p, p.adapterParams()
@@ -80,9 +84,9 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 
 func (p *Plan) layStages() error {
 	par := p.Scenario.Parallel
-	n := par.PP * par.VP
+	n := int64(pipeline.Stages(p.Schedule, p.Shape))
 	if int64(len(par.LayersPerStage)) != n {
-		return fmt.Errorf("layers_per_stage has %d entries, want pp x vp = %d", len(par.LayersPerStage), n)
+		return fmt.Errorf("layers_per_stage has %d entries, schedule %s of pp %d and vp %d has %d stages", len(par.LayersPerStage), p.Schedule.Name(), par.PP, par.VP, n)
 	}
 	first := int64(0)
 	for i, l := range par.LayersPerStage {
@@ -106,8 +110,24 @@ func (p *Plan) schedule() error {
 	if err := s.Check(p.Shape); err != nil {
 		return fmt.Errorf("schedule %s: %w", sc.Name, err)
 	}
-	p.Order, err = s.Order(p.Shape)
-	return err
+	if p.Order, err = s.Order(p.Shape); err != nil {
+		return err
+	}
+	for _, order := range p.Order {
+		p.Held = append(p.Held, stagesOf(order))
+	}
+	return nil
+}
+
+// stagesOf is the stages that have passes in an order, ascending.
+func stagesOf(order []pipeline.Slot) []int {
+	var out []int
+	for _, slot := range order {
+		if at, found := slices.BinarySearch(out, int(slot.Stage)); !found {
+			out = slices.Insert(out, at, int(slot.Stage))
+		}
+	}
+	return out
 }
 
 // SliceSeq is the number of tokens of one slice of one sequence on one CP rank.

@@ -142,10 +142,8 @@ type building struct {
 func (b *building) chunks() []Chunk {
 	p, rc := b.run.Plan, b.run.Scenario.Training.Recompute
 	var out []Chunk
-	for i, st := range p.Stages {
-		if p.Schedule.Device(p.Shape, i) != b.e.Rank {
-			continue
-		}
+	for _, i := range p.Held[b.e.Rank] {
+		st := p.Stages[i]
 		c := Chunk{Stage: int32(i), FirstLayer: st.First, Layers: st.Layers, Embedding: st.Embedding, Head: st.Head}
 		for k := range st.Layers {
 			c.MoE = append(c.MoE, p.Model.IsMoE(st.First+k))

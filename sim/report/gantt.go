@@ -14,7 +14,7 @@ type Gantt struct {
 	End   float64 // of the last bar; the first starts at 0
 }
 
-// GanttLane is one device; its bars do not overlap and ascend.
+// GanttLane is one device; its bars ascend and do not overlap but for pairs.
 type GanttLane struct {
 	Name string
 	Bars []GanttBar
@@ -29,7 +29,12 @@ type GanttBar struct {
 	Label string
 	// Shade tells bars of one kind apart (the device's chunk, from 0).
 	Shade int
+	// Paired: the bar runs together with the one before, from its start to its end.
+	Paired bool
 }
+
+// paired reports whether a bar is the first of a pair.
+func (l GanttLane) paired(i int) bool { return i+1 < len(l.Bars) && l.Bars[i+1].Paired }
 
 // kinds of bars in the order of the legend, with what a person calls them.
 var ganttKinds = []struct {
@@ -45,8 +50,8 @@ var ganttKinds = []struct {
 }
 
 // TextGantt draws the chart in 80 columns: a column a unit of time or more where
-// that fits, else each column shows the pass that fills most of it, and a dot
-// where idling does. With colour, kinds of passes are coloured.
+// that fits, else each column shows the pass (or pair) that fills most of it, and a
+// dot where idling does. With colour, kinds of passes are coloured.
 func TextGantt(w io.Writer, g Gantt, colour bool) error {
 	p := &printer{w: w, colour: colour}
 	label := 0
@@ -100,6 +105,9 @@ func columnsOf(lane GanttLane, end float64, columns int) []int {
 		out[c] = -1
 		covered, most := 0.0, 0.0
 		for i := first; i < len(lane.Bars) && lane.Bars[i].Start < to; i++ {
+			if lane.Bars[i].Paired {
+				continue // the first of the pair stands for both
+			}
 			part := min(lane.Bars[i].End, to) - max(lane.Bars[i].Start, from)
 			if covered += part; part > most+1e-9*per {
 				most, out[c] = part, i
@@ -123,21 +131,30 @@ func (p *printer) cells(of []int, lane GanttLane) {
 		if of[at] < 0 {
 			p.printf("%s", strings.Repeat(".", width))
 		} else {
-			p.printf("%s", p.cell(lane.Bars[of[at]], width))
+			bars := lane.Bars[of[at] : of[at]+1]
+			if lane.paired(of[at]) {
+				bars = lane.Bars[of[at] : of[at]+2]
+			}
+			p.printf("%s", p.cell(bars, width))
 		}
 		at = next
 	}
 }
 
-func (p *printer) cell(b GanttBar, width int) string {
-	s := b.Kind + b.Label
+// cell is a bar, or a pair, in so many columns; a pair has its first bar's colour.
+func (p *printer) cell(bars []GanttBar, width int) string {
+	s, kinds := "", ""
+	for _, b := range bars {
+		s += b.Kind + b.Label
+		kinds += b.Kind
+	}
 	if len(s) > width {
-		s = strings.Repeat(b.Kind, width)
+		s = strings.Repeat(kinds, width)[:width]
 	} else {
 		s += strings.Repeat("-", width-len(s))
 	}
 	for _, k := range ganttKinds {
-		if k.kind == b.Kind {
+		if k.kind == bars[0].Kind {
 			return p.paint(k.colour, s)
 		}
 	}

@@ -41,8 +41,15 @@ func SVGGantt(w io.Writer, g Gantt) error {
 		y := svgTop + svgLane*float64(i)
 		fmt.Fprintf(&b, `<text x="%.2f" y="%.2f" text-anchor="end">%s</text>`+"\n", left-6, y+svgLane/2+4, html.EscapeString(lane.Name))
 		fmt.Fprintf(&b, `<rect x="%.2f" y="%.2f" width="%.2f" height="%.2f" fill="#f0f0f0"/>`+"\n", left, y+2, svgWidth-left-svgRight, svgLane-4)
-		for _, bar := range lane.Bars {
-			svgBar(&b, bar, left, y, scale)
+		for i, bar := range lane.Bars {
+			switch high := svgLane - 4; {
+			case lane.paired(i):
+				svgBar(&b, bar, left, y+2, high/2, scale)
+			case bar.Paired:
+				svgBar(&b, bar, left, y+2+high/2, high/2, scale)
+			default:
+				svgBar(&b, bar, left, y+2, high, scale)
+			}
 		}
 	}
 	svgAxis(&b, g.End, left, svgTop+lanes, scale)
@@ -52,7 +59,8 @@ func SVGGantt(w io.Writer, g Gantt) error {
 	return err
 }
 
-func svgBar(b *strings.Builder, bar GanttBar, left, y, scale float64) {
+// svgBar draws a bar whose top is at y; those of a pair share the height.
+func svgBar(b *strings.Builder, bar GanttBar, left, y, high, scale float64) {
 	width := (bar.End - bar.Start) * scale
 	if width <= 0 {
 		return
@@ -67,9 +75,9 @@ func svgBar(b *strings.Builder, bar GanttBar, left, y, scale float64) {
 	stroke := min(0.6, width/6)
 	x := left + bar.Start*scale
 	fmt.Fprintf(b, `<rect x="%.2f" y="%.2f" width="%.2f" height="%.2f" fill="%s" fill-opacity="%.2f" stroke="#ffffff" stroke-width="%.2f"/>`+"\n",
-		x, y+2, width, svgLane-4, fill, opacity, stroke)
+		x, y, width, high, fill, opacity, stroke)
 	if svgGlyph*float64(len(bar.Label))+2 <= width {
-		fmt.Fprintf(b, `<text x="%.2f" y="%.2f" text-anchor="middle">%s</text>`+"\n", x+width/2, y+svgLane/2+4, html.EscapeString(bar.Label))
+		fmt.Fprintf(b, `<text x="%.2f" y="%.2f" text-anchor="middle">%s</text>`+"\n", x+width/2, y+high/2+4, html.EscapeString(bar.Label))
 	}
 }
 
@@ -104,7 +112,7 @@ func svgLegend(b *strings.Builder, g Gantt, x, y float64) {
 	}
 	idle := "idle"
 	if g.shaded() {
-		idle += " (paler passes: later chunks of the device)"
+		idle += " (paler passes: later chunks, or the other copies, of the device)"
 	}
 	fmt.Fprintf(b, `<rect x="%.2f" y="%.2f" width="12" height="12" fill="#f0f0f0" stroke="#bbbbbb"/><text x="%.2f" y="%.2f">%s</text>`+"\n", x, y-10, x+17, y, idle)
 }

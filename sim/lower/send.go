@@ -1,0 +1,86 @@
+package lower
+
+import (
+	"orrery/schedules/pipeline"
+	"orrery/sim/cost"
+	"orrery/sim/program"
+)
+
+// done notes where a pass of rank r has ended, for those that need its output.
+func (l *lowering) done(r int, s pipeline.Slot, last program.OpID) {
+	switch at := l.at(int(s.Stage), s); s.Phase {
+	case pipeline.F:
+		l.fEnd[at] = l.leave(r, s, last)
+	case pipeline.B, pipeline.I:
+		l.bEnd[at] = l.leave(r, s, last)
+	}
+}
+
+// leave appends the send of what a pass of rank r has produced, if another rank
+// needs it, and returns what that rank waits for. Sends run on the sender's lanes
+// behind compute, in the order in which the passes end; where P2P is not
+// overlapped the sender's next pass waits too.
+func (l *lowering) leave(r int, s pipeline.Slot, done program.OpID) program.OpID {
+	to := l.consumers(s)
+	if l.blocking() || len(to) != 1 || to[0] == r {
+		return done
+	}
+	t := l.add(l.sendLane(s.Phase, r, to[0]), l.sendWork(r, to[0]), Tag{s.Phase, s.Stage, s.Microbatch, s.Slice}, done)
+	if !l.fw.OverlapP2P {
+		l.ranks[r].frontier = append(l.ranks[r].frontier, t)
+	}
+	return t
+}
+
+// sendWork is one activation (or its gradient) between neighbouring stages.
+func (l *lowering) sendWork(src, dst int) program.WorkID {
+	lo := min(src, dst)
+	if d := src - dst; d > 1 || d < -1 { // around the ring of an interleaved schedule
+		lo = len(l.ranks) - 1
+	}
+	k := cost.P2P{Bytes: 2 * l.sp * l.h}
+	if l.p.Groups.CrossStage[lo] {
+		k.NICGBps = l.nic
+	}
+	return l.work(workKey{kind: "send", bytes: k.Bytes, nic: k.NICGBps > 0}, func() (program.Work, Work) {
+		return program.Work{Name: "send", Kind: program.Send}, Work{Kernel: k}
+	})
+}
+
+// sendLane is the lane of a send: each neighbour has its own.
+func (l *lowering) sendLane(phase pipeline.Phase, src, dst int) program.LaneID {
+	lanes := l.step.Lanes[src]
+	switch along := l.along(phase, src, dst); {
+	case phase == pipeline.F && along:
+		return lanes.SendF
+	case phase == pipeline.F:
+		return lanes.BackF
+	case along:
+		return lanes.SendB
+	}
+	return lanes.BackB
+}
+
+// along reports whether a send goes to the rank where a loop of stages would send it:
+// forwards to the next one, around the end to the first, gradients the other way.
+func (l *lowering) along(phase pipeline.Phase, src, dst int) bool {
+	if phase == pipeline.F {
+		return dst == (src+1)%len(l.ranks)
+	}
+	return src == (dst+1)%len(l.ranks)
+}
+
+// turns reports whether forwards go to both neighbours, as where stages turn back at
+// the last rank or microbatches go both ways.
+func (l *lowering) turns() bool {
+	for _, mb := range l.firstOf {
+		for stage := range int32(len(l.p.Stages) - 1) {
+			src := l.p.Schedule.Device(l.p.Shape, pipeline.Slot{Stage: stage, Microbatch: mb})
+			dst := l.p.Schedule.Device(l.p.Shape, pipeline.Slot{Stage: stage + 1, Microbatch: mb})
+			if src != dst && !l.along(pipeline.F, src, dst) {
+				return true
+			}
+		}
+	}
+	return false
+}
