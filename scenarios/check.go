@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"orrery/schedules/pipeline"
+	"orrery/sim/unit"
 )
 
 // check holds the settled keys against each other.
@@ -79,6 +80,21 @@ func (r *resolver) checkExperts() {
 	r.divides(m.Experts, p.EP, "model.experts", "parallel.ep", "model.experts")
 	r.divides(m.FFN, p.ETP, "model.moe_ffn", "parallel.etp", "parallel.tp", "model.moe_ffn")
 	r.divides(m.SharedFFN, p.TP, "model.shared_ffn", "parallel.tp", "model.shared_ffn")
+	r.checkDispatch()
+}
+
+// checkDispatch refuses what only the kernels made for expert exchange do, where
+// others run.
+func (r *resolver) checkDispatch() {
+	f := &r.s.Framework
+	if f.MoEDispatcher != "deepep" && f.MoEDispatcher != "hybridep" {
+		if f.MoEDispatchDType != unit.BF16 {
+			r.fail([]string{"framework.moe_dispatch_dtype", "framework.moe_dispatcher"}, f.MoEDispatcher+" sends bf16", show(string(f.MoEDispatchDType)), `"bf16", or framework.moe_dispatcher "deepep" or "hybridep"`)
+		}
+		if f.MoEDomains > 0 {
+			r.fail([]string{"framework.moe_domains", "framework.moe_dispatcher"}, f.MoEDispatcher+" sends a copy of a token for each of its experts, wherever they are", fmt.Sprint(f.MoEDomains), `0, or framework.moe_dispatcher "deepep" or "hybridep"`)
+		}
+	}
 }
 
 func (r *resolver) checkSchedule() {
@@ -93,20 +109,27 @@ func (r *resolver) checkSchedule() {
 	if sc.VocabParallel && sc.Name != "slimpipe" {
 		r.fail([]string{"schedule.vocab_parallel", "schedule.name"}, "the output layer is interleaved with SlimPipe's order only", "true", `false, or schedule.name = "slimpipe"`)
 	}
-	switch o, ok := order.(pipeline.Overlapping); {
-	case !ok || !o.Overlaps():
-	case r.copies() > 1:
-		r.fail([]string{"schedule.name"}, "overlapped pairs of passes of both directions are not lowered yet; `sim schedule` runs the order", show(sc.Name), `a schedule without them, such as "chimera"`)
-		return // its shape is beside the point
-	default:
-		r.fail([]string{"schedule.name"}, "a step with overlapped pairs of passes has no price yet; `sim schedule` runs the order", show(sc.Name), "a schedule without them")
-	}
+	r.checkPairs()
 	if sc.Offload > 0 && sc.Name != "slimpipe" {
 		r.fail([]string{"schedule.offload", "schedule.name"}, "offloading follows SlimPipe's order", fmt.Sprint(sc.Offload), `0, or schedule.name = "slimpipe"`)
 	}
 	if err != nil {
 		r.fail([]string{"schedule.name", "schedule.group_size", "schedule.slices", "parallel.vp", "parallel.pp", "training.microbatches", "training.global_batch"},
 			err.Error(), fmt.Sprintf("%s of pp %d, vp %d, %d microbatches", sc.Name, p.PP, p.VP, m), "")
+	}
+}
+
+// checkPairs refuses what a pair of overlapped passes cannot be joined with.
+func (r *resolver) checkPairs() {
+	p, sc := &r.s.Parallel, &r.s.Schedule
+	switch {
+	case !sc.OverlapPairs:
+	case !hasPairs(sc.Name):
+		r.fail([]string{"schedule.overlap_pairs", "schedule.name"}, "schedule "+sc.Name+" has no pairs", "true", `false, or schedule.name = "dualpipe" or "dualpipev"`)
+	case r.s.Framework.OverlapEP:
+		r.fail([]string{"framework.overlap_ep", "schedule.overlap_pairs", "schedule.name"}, "pairs of passes hide the expert exchange already", "true", "false, or schedule.overlap_pairs = false")
+	case p.PP == 1 && p.ZeRO >= 2:
+		r.fail([]string{"parallel.zero", "schedule.overlap_pairs", "schedule.name"}, "without a pipeline every pass gathers or reduces on its own, which pairs do not do", fmt.Sprint(p.ZeRO), "0 or 1, or schedule.overlap_pairs = false")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"orrery/schedules/pipeline"
 	"orrery/sim/hw"
 )
 
@@ -108,4 +109,15 @@ func (r *resolver) schedule() {
 		r.settle("schedule.group_size", p.PP, "derived: pp")
 	}
 	r.settle("schedule.group_size", int64(0), "derived: not interleaved")
+	r.settle("schedule.overlap_pairs", hasPairs(r.s.Schedule.Name), "derived: whether the schedule has pairs")
+}
+
+// hasPairs reports whether a schedule runs a forward together with a backward pass.
+func hasPairs(schedule string) bool {
+	order, err := pipeline.Lookup(schedule)
+	if err != nil {
+		return false
+	}
+	o, ok := order.(pipeline.Overlapping)
+	return ok && o.Overlaps()
 }

@@ -105,6 +105,9 @@ type Schedule struct {
 	ContextExchange bool
 	// VocabParallel: embedding and output layer are cut over the pipeline's ranks too.
 	VocabParallel bool
+	// OverlapPairs: the two passes of a pair run interleaved, kernel by kernel
+	// (DualPipe); else one after the other.
+	OverlapPairs bool
 	// Offload is the share of activations that waits for its backward pass in the
 	// host's memory.
 	Offload float64
@@ -135,6 +138,8 @@ type Framework struct {
 	BucketMiB         float64    // gradient bucket
 	FP8Params         bool       // parameters kept (and gathered) in fp8
 	MoEDispatcher     string     // alltoall, allgather, deepep, hybridep
+	MoEDispatchDType  unit.DType // of tokens and gradients on their way to the experts
+	MoEDomains        int64      // most NVLink domains that a token is sent to; 0 is no limit
 	MoEImbalance      float64    // tokens of the hottest rank over the mean; 1 is balanced
 	DeterministicAttn bool
 	FlashAttention2   bool // FlashAttention-2 on GPUs that have a faster kernel

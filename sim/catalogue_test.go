@@ -27,8 +27,8 @@ type recorded struct {
 	Fits                bool    `json:"fits"`
 }
 
-// Every scenario of the catalogue runs, fits, meets its published figures, and
-// gives what it gave when it was recorded.
+// Every scenario of the catalogue runs, fits or is expected not to, meets its
+// figures, and gives what it gave when it was recorded.
 func TestCatalogue(t *testing.T) {
 	names := scenarios.Names()
 	require.GreaterOrEqual(t, len(names), 9)
@@ -36,8 +36,8 @@ func TestCatalogue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			run := simulate(t, name, sim.Options{})
 			r := run.Result
-			require.True(t, r.Fits)
 			require.NotEmpty(t, r.Expect)
+			require.Equal(t, !expectedNotToFit(r), r.Fits)
 			for _, e := range r.Expect {
 				require.True(t, e.OK, "%s: %g, published %g", e.Metric, e.Got, e.Expected)
 			}
@@ -58,6 +58,15 @@ func TestCatalogue(t *testing.T) {
 			compare(t, name, recorded{r.StepTimeS, r.TokensPerSPerGPU, r.BubbleFraction, r.ExposedCommFraction, r.PeakMemoryGiB, r.Fits})
 		})
 	}
+}
+
+func expectedNotToFit(r *sim.Result) bool {
+	for _, e := range r.Expect {
+		if e.Metric == "fits" && e.Expected == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // compare holds a run against its record. Records are rounded: the last digits

@@ -17,6 +17,7 @@ type prices struct {
 	host    unit.Time // host time to launch one kernel; 0 with CUDA graphs
 	kernels map[cost.Kernel]cost.Estimate
 	blocks  map[*lower.Block]*blockPrice
+	pairs   map[*lower.Pair]*pairPrice
 	works   []workPrice // by WorkID
 	dur     []unit.Time // by WorkID
 }
@@ -34,7 +35,9 @@ type blockPrice struct {
 	Launches  int64
 	Start     []unit.Time // by op
 	Dur       []unit.Time
-	err2      float64 // sum over kernels of one price of (relative error x time)^2, in s^2
+	Waited    []unit.Time // by op: how long compute waited for this message
+	Behind    []unit.Time // by op: what a message in pieces hides behind its GEMM, not in Dur
+	err2      float64     // sum over kernels of one price of (relative error x time)^2, in s^2
 }
 
 // workPrice is a blockPrice summed over the blocks of a Work.
@@ -45,7 +48,7 @@ type workPrice struct {
 
 func newPrices(p *cost.Profile, gpu *hw.GPU, host unit.Time) *prices {
 	return &prices{profile: p, gpu: gpu, host: host,
-		kernels: map[cost.Kernel]cost.Estimate{}, blocks: map[*lower.Block]*blockPrice{}}
+		kernels: map[cost.Kernel]cost.Estimate{}, blocks: map[*lower.Block]*blockPrice{}, pairs: map[*lower.Pair]*pairPrice{}}
 }
 
 // kernel prices one kernel, once.
@@ -83,6 +86,13 @@ func (p *prices) work(w *lower.Work, out *workPrice, kind program.Kind) error {
 		e, err := p.kernel(w.Kernel)
 		out.Time = e.Time
 		out.err2 = sq(e.RelErr * e.Time.Seconds())
+		return err
+	}
+	if w.Pair != nil {
+		pair, err := p.pair(w.Pair)
+		if err == nil {
+			*out = pair.part(kind)
+		}
 		return err
 	}
 	for _, u := range w.Blocks {
@@ -146,17 +156,18 @@ func (p *prices) block(b *lower.Block) (*blockPrice, error) {
 	if bp, ok := p.blocks[b]; ok {
 		return bp, nil
 	}
-	bp := &blockPrice{Start: make([]unit.Time, len(b.Ops)), Dur: make([]unit.Time, len(b.Ops))}
-	byKernel := map[cost.Kernel]float64{}
+	n := len(b.Ops)
+	bp := &blockPrice{Start: make([]unit.Time, n), Dur: make([]unit.Time, n), Waited: make([]unit.Time, n), Behind: make([]unit.Time, n)}
+	errs := kernelErrors{}
 	for i, op := range b.Ops {
 		e, err := p.opPrice(op)
 		if err != nil {
 			return nil, err
 		}
 		bp.Dur[i] = e.Time
-		byKernel[op.Kernel] += e.RelErr * e.Time.Seconds()
+		errs.add(op.Kernel, e)
 	}
-	hidden := p.pipelined(b, bp)
+	p.pipelined(b, bp)
 	var laneEnd [lower.NumLanes]unit.Time
 	for i, op := range b.Ops {
 		at := laneEnd[op.Lane]
@@ -166,15 +177,37 @@ func (p *prices) block(b *lower.Block) (*blockPrice, error) {
 		bp.Start[i] = at
 		laneEnd[op.Lane] = at + bp.Dur[i]
 	}
-	p.account(b, bp, hidden)
-	for _, op := range b.Ops { // in op order: sums of floats must not depend on map order
-		if e, ok := byKernel[op.Kernel]; ok {
-			bp.err2 += sq(e)
-			delete(byKernel, op.Kernel)
-		}
-	}
+	p.account(b, bp)
+	bp.err2 = errs.squared()
 	p.blocks[b] = bp
 	return bp, nil
+}
+
+// kernelErrors sums errors in seconds: kernels of one price err the same way.
+// In order of first use: sums of floats must not depend on map order.
+type kernelErrors struct {
+	at   map[cost.Kernel]int
+	sums []float64
+}
+
+func (k *kernelErrors) add(of cost.Kernel, e cost.Estimate) {
+	if k.at == nil {
+		k.at = map[cost.Kernel]int{}
+	}
+	i, known := k.at[of]
+	if !known {
+		i = len(k.sums)
+		k.at[of], k.sums = i, append(k.sums, 0)
+	}
+	k.sums[i] += e.RelErr * e.Time.Seconds()
+}
+
+// squared is the sum of squares, in s^2.
+func (k *kernelErrors) squared() (sum float64) {
+	for _, e := range k.sums {
+		sum += sq(e)
+	}
+	return sum
 }
 
 // opPrice prices an op; a compute op cut in pieces runs as that many smaller GEMMs.
@@ -197,10 +230,8 @@ func (p *prices) opPrice(op lower.Op) (cost.Estimate, error) {
 }
 
 // pipelined shortens collectives that run in pieces beside their GEMM to what
-// stays exposed: max + min/pieces of the two, less the GEMM. It returns what
-// was hidden, by op.
-func (p *prices) pipelined(b *lower.Block, bp *blockPrice) map[int]unit.Time {
-	hidden := map[int]unit.Time{}
+// stays exposed: max + min/pieces of the two, less the GEMM.
+func (p *prices) pipelined(b *lower.Block, bp *blockPrice) {
 	for i, op := range b.Ops {
 		if op.Split <= 1 {
 			continue
@@ -208,17 +239,16 @@ func (p *prices) pipelined(b *lower.Block, bp *blockPrice) map[int]unit.Time {
 		tc, tm := bp.Dur[i], bp.Dur[op.Pair]
 		exposed := max(tc, tm) + min(tc, tm)/unit.Time(op.Split) - tc
 		if exposed < tm {
-			hidden[op.Pair] = tm - exposed
+			bp.Behind[op.Pair] = tm - exposed
 			bp.Dur[op.Pair] = exposed
 		}
 	}
-	return hidden
 }
 
 // account fills the sums of a block: compute is busy, what the compute lane
 // waited for is exposed, the rest of communication is hidden. Communication
 // kernels beside compute take SMs from it; the block is longer by that.
-func (p *prices) account(b *lower.Block, bp *blockPrice, hidden map[int]unit.Time) {
+func (p *prices) account(b *lower.Block, bp *blockPrice) {
 	var at unit.Time // end of the last compute op
 	end := unit.Time(0)
 	total := [lower.NumClasses]unit.Time{}
@@ -226,7 +256,7 @@ func (p *prices) account(b *lower.Block, bp *blockPrice, hidden map[int]unit.Tim
 		s, d := bp.Start[i], bp.Dur[i]
 		end = max(end, s+d)
 		if op.Lane == lower.Comm {
-			total[op.Class] += d + hidden[i]
+			total[op.Class] += d + bp.Behind[i]
 			continue
 		}
 		bp.Launches += max(op.Launches, 1)
@@ -291,6 +321,7 @@ func (p *blockPrice) expose(b *lower.Block, from, to unit.Time, before int) {
 		s, e := max(p.Start[i], from), min(p.Start[i]+p.Dur[i], to)
 		if e > s {
 			p.Exposed[b.Ops[i].Class] += e - s
+			p.Waited[i] += e - s
 		}
 	}
 }

@@ -73,3 +73,28 @@ func TestSlimPipeBeatsMegatronAtLongContexts(t *testing.T) {
 	slim, megatron := slimPipe(t, "llama-70b-512k-256-slimpipe"), slimPipe(t, "llama-70b-512k-256-megatron")
 	require.Less(t, slim.PeakMemoryGiB, megatron.PeakMemoryGiB)
 }
+
+// SlimPipe is faster than the DeepSpeed baseline of its evaluation (ZeRO-3,
+// Ulysses over 8 GPUs, full recomputation) in every configuration that fits, and
+// runs what does not.
+func TestSlimPipeBeatsDeepSpeed(t *testing.T) {
+	for _, c := range []string{"llama-13b-128k-128", "llama-70b-64k-128", "llama-70b-128k-128", "llama-70b-64k-256", "llama-70b-128k-256",
+		"llama-149b-64k-128", "llama-149b-64k-256", "mixtral-8x7b-64k-128", "mixtral-8x7b-128k-128", "mixtral-8x7b-256k-128",
+		"mixtral-8x22b-64k-128", "mixtral-8x22b-128k-128"} {
+		slim, deepspeed := slimPipe(t, c+"-slimpipe"), slimPipe(t, c+"-deepspeed")
+		require.True(t, deepspeed.Fits, c)
+		require.Greater(t, slim.MFU, deepspeed.MFU, c)
+	}
+	for _, c := range []string{"llama-70b-256k-128", "llama-149b-128k-128", "llama-149b-256k-128", "llama-149b-128k-256", "mixtral-8x22b-256k-128"} {
+		require.True(t, slimPipe(t, c+"-slimpipe").Fits, c)
+		require.False(t, slimPipe(t, c+"-deepspeed").Fits, c)
+	}
+}
+
+// The evaluation skips DeepSpeed where a step has fewer sequences than replicas.
+func TestDeepSpeedNeedsASequenceEach(t *testing.T) {
+	for c, sequences := range map[string]string{"llama-70b-256k-128": "8", "llama-70b-128k-256": "16"} {
+		_, err := scenarios.Load("long-context/"+c+"-deepspeed", []string{"training.global_batch=" + sequences})
+		require.ErrorContains(t, err, "training.global_batch")
+	}
+}

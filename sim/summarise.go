@@ -299,7 +299,9 @@ func (r *Run) expect() error {
 			return err
 		}
 		x := Expectation{Metric: e.Metric, Expected: e.Value, Got: got, Tolerance: e.Tolerance, Source: e.Source}
-		x.Error = got/e.Value - 1
+		if x.Error = got; e.Value != 0 { // of nothing there is no relative error
+			x.Error = got/e.Value - 1
+		}
 		x.OK = math.Abs(x.Error) <= e.Tolerance
 		r.Result.Expect = append(r.Result.Expect, x)
 	}

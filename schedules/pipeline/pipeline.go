@@ -53,8 +53,7 @@ type Shape struct {
 	Group int
 }
 
-// Overlapping is a schedule with pairs of passes that run together. Scenarios do
-// not price them yet.
+// Overlapping is a schedule with pairs of passes that run together.
 type Overlapping interface{ Overlaps() bool }
 
 // Schedule is an order of passes.

@@ -73,8 +73,11 @@ func (e ExpertExchange) Copies() float64 {
 	case e.Backend == "deepep_ll":
 		return float64(e.TopK)
 	case e.Group.Domains() > 1:
-		d := e.Group.Domains()
-		return expertsHit(d, e.Experts, e.TopK) * float64(d-1) / float64(d)
+		d, within, experts := e.Group.Domains(), e.Group.Domains(), e.Experts
+		if e.Within > 0 && e.Within < d { // the best domains first, then their best experts
+			within, experts = e.Within, e.Experts*e.Within/d
+		}
+		return expertsHit(within, experts, e.TopK) * float64(d-1) / float64(d)
 	}
 	return expertsHit(e.Group.Ranks, e.Experts, e.TopK)
 }
@@ -137,6 +140,8 @@ func (e ExpertExchange) check() error {
 		return fmt.Errorf("%s: %w", e, err)
 	}
 	switch {
+	case e.Within < 0 || e.Within > 0 && e.Experts*min(e.Within, e.Group.Domains())/e.Group.Domains() < e.TopK:
+		return fmt.Errorf("%s: within: want 0, or domains that hold at least top-k experts", e)
 	case e.Tokens < 0 || e.Hidden < 1 || e.TopK < 1 || e.Experts < e.TopK || e.SMs < 0:
 		return fmt.Errorf("%s: want tokens >= 0, hidden and top-k >= 1, experts >= top-k and SMs >= 0", e)
 	case !e.DType.Valid():

@@ -75,6 +75,10 @@ func TestExchangeOfKnownShape(t *testing.T) {
 	e.Group, e.NICGBps = Group{32, 8}, 50
 	assert.InDelta(t, 3.614*3/4, e.Copies(), 0.001) // of 4 nodes, 3 are others
 	assert.InEpsilon(t, 30+4096*7168*3.614*0.75/44e3, exchangeMicros(t, e), 0.03)
+	e.Within = 2
+	assert.InDelta(t, 1.9935*3/4, e.Copies(), 0.001) // of 2 nodes with 128 experts: 1 - C(64,8)/C(128,8) each
+	e.Within = 4
+	assert.InDelta(t, 3.614*3/4, e.Copies(), 0.001) // no limit
 	e.Group = Group{1, 1}
 	assert.Zero(t, exchangeMicros(t, e))
 }
@@ -85,6 +89,7 @@ func TestMalformedExchanges(t *testing.T) {
 		"per domain <= ranks": func(e *ExpertExchange) { e.Group.PerDomain = 9 },
 		"unknown format":      func(e *ExpertExchange) { e.DType = "int3" },
 		"rate of a NIC":       func(e *ExpertExchange) { e.Group.Ranks = 16 },
+		"within":              func(e *ExpertExchange) { e.TopK, e.Within, e.Group.Ranks, e.NICGBps = 5, 4, 64, 50 },
 		"experts >= top-k":    func(e *ExpertExchange) { e.TopK = 9 },
 		"nor published":       func(e *ExpertExchange) { e.Backend = "pigeon" },
 	} {

@@ -430,6 +430,9 @@ type ExpertExchange struct {
 	NICGBps       float64
 	SMs           int64
 	DType         unit.DType
+	// Within is the most domains that the experts of a token lie on, where the
+	// router limits them (DeepSeek-V3: 4 nodes); 0 is no limit.
+	Within int64
 }
 
 // Family implements Kernel.
@@ -444,6 +447,10 @@ func (e ExpertExchange) HBMBytes() float64 {
 }
 
 func (e ExpertExchange) String() string {
-	return fmt.Sprintf("ep_%s backend=%s tokens=%d hidden=%d topk=%d experts=%d ranks=%d per_domain=%d sms=%d dtype=%s",
+	s := fmt.Sprintf("ep_%s backend=%s tokens=%d hidden=%d topk=%d experts=%d ranks=%d per_domain=%d sms=%d dtype=%s",
 		e.Op, e.Backend, e.Tokens, e.Hidden, e.TopK, e.Experts, e.Group.Ranks, e.Group.PerDomain, e.SMs, e.DType)
+	if e.Within > 0 {
+		s += fmt.Sprintf(" within=%d", e.Within)
+	}
+	return s
 }

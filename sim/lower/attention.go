@@ -164,15 +164,18 @@ func (s *shapes) core(b *builder, layer int64, backward bool) {
 	kvBytes := 2 * s.tokens * s.kvChannels()
 	switch s.s.Parallel.CPKind {
 	case "a2a": // Ulysses: heads are cut instead of tokens inside attention
-		q, o := 2*s.tokens*s.q, 2*s.tokens*s.q
-		b.comm("all-to-all qkv", CPComm, s.coll(cost.AllToAll, q+kvBytes, g))
 		k := s.kernel(layer, full, full, true, backward)
 		k.Heads, k.KVHeads = max(s.heads/s.cp, 1), max(s.kvHeads/s.cp, 1)
-		b.compute(name, Attention, k)
-		b.comm("all-to-all out", CPComm, s.coll(cost.AllToAll, o, g))
-		if backward { // the recomputation-free backward moves the gradients as well
-			b.comm("all-to-all dqkv", CPComm, s.coll(cost.AllToAll, q+kvBytes, g))
+		qkv, out := s.coll(cost.AllToAll, 2*s.tokens*s.q+kvBytes, g), s.coll(cost.AllToAll, 2*s.tokens*s.q, g)
+		if backward { // attention's inputs and output were kept by heads: only gradients move
+			b.comm("all-to-all d out", CPComm, out)
+			b.compute(name, Attention, k)
+			b.comm("all-to-all d qkv", CPComm, qkv)
+			return
 		}
+		b.comm("all-to-all qkv", CPComm, qkv)
+		b.compute(name, Attention, k)
+		b.comm("all-to-all out", CPComm, out)
 	case "allgather": // Llama 3, section 3.3.2
 		b.comm("all-gather kv", CPComm, s.coll(cost.AllGather, kvBytes*s.cp, g))
 		// two chunks of queries, one from each end, see full/2 keys on average

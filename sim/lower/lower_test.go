@@ -7,6 +7,7 @@ import (
 	"pgregory.net/rapid"
 
 	"orrery/scenarios"
+	"orrery/sim/cost"
 	"orrery/sim/engine"
 	"orrery/sim/lower"
 	"orrery/sim/plan"
@@ -157,4 +158,30 @@ func TestExpandChangesNothing(t *testing.T) {
 			require.Equal(t, folded.End[f], unfolded.End[i])
 		}
 	})
+}
+
+// Ulysses: queries, keys and values of the forward pass go to the ranks that hold
+// their heads and the output comes back; the backward pass moves their gradients
+// the other way, as many bytes (DeepSpeed, _SeqAllToAll).
+func TestUlyssesMovesEachTensorOnce(t *testing.T) {
+	s := step(t, map[string]any{"cluster.gpus": int64(8), "parallel.cp": int64(8), "parallel.cp_kind": "a2a", "training.global_batch": int64(1)})
+	moved, seen := map[string][]int64{}, map[*lower.Block]bool{}
+	for _, w := range s.Works {
+		for _, u := range w.Blocks {
+			if seen[u.Block] {
+				continue
+			}
+			seen[u.Block] = true
+			for _, op := range u.Block.Ops {
+				if c, ok := op.Kernel.(cost.Collective); ok && c.Kind == cost.AllToAll {
+					moved[u.Block.Name] = append(moved[u.Block.Name], c.Bytes)
+				}
+			}
+		}
+	}
+	const tokens, q, kv = 4096 / 8, 4096, 1024 // of Llama-3 8B, with 8 heads of keys and values
+	require.Equal(t, map[string][]int64{
+		"layer forward":  {2 * tokens * (q + 2*kv), 2 * tokens * q},
+		"layer backward": {2 * tokens * q, 2 * tokens * (q + 2*kv)},
+	}, moved)
 }

@@ -215,41 +215,46 @@ func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
 		}
 	}
 	return l.work(workKey{kind: kind, stage: int(s.Stage), slice: int(s.Slice), handed: l.handed, first: seg.first, layers: seg.layers}, func() (program.Work, Work) {
-		sb := l.stages[s.Stage]
-		var uses []Use
-		put := func(b *Block) {
-			if b == nil {
-				return
-			}
-			if n := len(uses); n > 0 && uses[n-1].Block == b {
-				uses[n-1].Times++
-				return
-			}
-			uses = append(uses, Use{b, 1})
-		}
-		if s.Phase == pipeline.F {
-			if seg.embedding {
-				put(sb.embedF)
-			}
-			for i := seg.first; i < seg.first+seg.layers; i++ {
-				put(l.layerBlock(sb.layers[i], s))
-			}
-			if seg.head {
-				put(sb.headF)
-			}
-		} else {
-			if seg.head {
-				put(map[pipeline.Phase]*Block{pipeline.B: sb.headB, pipeline.I: sb.headI, pipeline.W: sb.headW}[s.Phase])
-			}
-			for i := seg.first + seg.layers - 1; i >= seg.first; i-- {
-				put(l.layerBlock(sb.layers[i], s))
-			}
-			if seg.embedding && s.Phase != pipeline.I {
-				put(sb.embedB)
-			}
-		}
-		return program.Work{Name: fmt.Sprintf("%s stage %d", kind[:1], s.Stage), Kind: k}, Work{Blocks: uses, Beside: beside}
+		return program.Work{Name: fmt.Sprintf("%s stage %d", kind[:1], s.Stage), Kind: k}, Work{Blocks: l.uses(s, seg), Beside: beside}
 	})
+}
+
+// uses are the blocks of a segment in the order in which they run.
+func (l *lowering) uses(s pipeline.Slot, seg segment) []Use {
+	sb := l.stages[s.Stage]
+	var uses []Use
+	put := func(b *Block) {
+		if b == nil {
+			return
+		}
+		if n := len(uses); n > 0 && uses[n-1].Block == b {
+			uses[n-1].Times++
+			return
+		}
+		uses = append(uses, Use{b, 1})
+	}
+	if s.Phase == pipeline.F {
+		if seg.embedding {
+			put(sb.embedF)
+		}
+		for i := seg.first; i < seg.first+seg.layers; i++ {
+			put(l.layerBlock(sb.layers[i], s))
+		}
+		if seg.head {
+			put(sb.headF)
+		}
+		return uses
+	}
+	if seg.head {
+		put(map[pipeline.Phase]*Block{pipeline.B: sb.headB, pipeline.I: sb.headI, pipeline.W: sb.headW}[s.Phase])
+	}
+	for i := seg.first + seg.layers - 1; i >= seg.first; i-- {
+		put(l.layerBlock(sb.layers[i], s))
+	}
+	if seg.embedding && s.Phase != pipeline.I {
+		put(sb.embedB)
+	}
+	return uses
 }
 
 // bucketWork is the WorkID of a bucket's collectives.

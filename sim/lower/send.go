@@ -6,27 +6,28 @@ import (
 	"orrery/sim/program"
 )
 
-// transfer appends the send of a slot's input, if it comes from another rank,
-// and returns what the slot waits for. Sends run on the sender's lanes behind
-// compute; where P2P is not overlapped the sender's next pass waits too.
-func (l *lowering) transfer(s pipeline.Slot, to int) program.OpID {
-	from, at := s, l.bEnd
-	if s.Phase == pipeline.F {
-		from.Stage, at = s.Stage-1, l.fEnd
-	} else {
-		from.Stage++
+// done notes where a pass of rank r has ended, for those that need its output.
+func (l *lowering) done(r int, s pipeline.Slot, last program.OpID) {
+	switch at := l.at(int(s.Stage), s); s.Phase {
+	case pipeline.F:
+		l.fEnd[at] = l.leave(r, s, last)
+	case pipeline.B, pipeline.I:
+		l.bEnd[at] = l.leave(r, s, last)
 	}
-	if int(from.Stage) == len(l.p.Stages) { // the last stage's backward follows its own forward
-		return program.None
+}
+
+// leave appends the send of what a pass of rank r has produced, if another rank
+// needs it, and returns what that rank waits for. Sends run on the sender's lanes
+// behind compute, in the order in which the passes end; where P2P is not
+// overlapped the sender's next pass waits too.
+func (l *lowering) leave(r int, s pipeline.Slot, done program.OpID) program.OpID {
+	to := l.consumers(s)
+	if l.blocking() || len(to) != 1 || to[0] == r {
+		return done
 	}
-	src := l.p.Schedule.Device(l.p.Shape, from)
-	in := at[l.at(int(from.Stage), s)]
-	if src == to {
-		return in
-	}
-	t := l.add(l.sendLane(s.Phase, src, to), l.sendWork(src, to), Tag{s.Phase, from.Stage, s.Microbatch, s.Slice}, in)
+	t := l.add(l.sendLane(s.Phase, r, to[0]), l.sendWork(r, to[0]), Tag{s.Phase, s.Stage, s.Microbatch, s.Slice}, done)
 	if !l.fw.OverlapP2P {
-		l.ranks[src].frontier = append(l.ranks[src].frontier, t)
+		l.ranks[r].frontier = append(l.ranks[r].frontier, t)
 	}
 	return t
 }
@@ -46,9 +47,7 @@ func (l *lowering) sendWork(src, dst int) program.WorkID {
 	})
 }
 
-// sendLane is the lane of a send. Sends to one neighbour are queued as it will ask
-// for them; those to another have a lane of their own, or a message that one rank
-// asks for late would hold up one that the other already waits for.
+// sendLane is the lane of a send: each neighbour has its own.
 func (l *lowering) sendLane(phase pipeline.Phase, src, dst int) program.LaneID {
 	lanes := l.step.Lanes[src]
 	switch along := l.along(phase, src, dst); {

@@ -23,9 +23,6 @@ func TestStepRunsAsSimulated(t *testing.T) {
 		if s.Check(pipeline.Shape{Devices: int(p), Virtual: int(v), Microbatches: int(m)}) != nil {
 			t.Skip("refused by the schedule")
 		}
-		if o, ok := s.(pipeline.Overlapping); ok && o.Overlaps() {
-			t.Skip("not lowered yet")
-		}
 		f := unit.Time(rapid.Int64Range(1, 100).Draw(t, "F"))
 		b := unit.Time(rapid.Int64Range(1, 200).Draw(t, "B")) // or I, or W
 		lowered := step(t, map[string]any{"cluster.gpus": p, "parallel.pp": p, "parallel.vp": v, "training.global_batch": m, "schedule.name": s.Name()})

@@ -36,6 +36,9 @@ func (b *Block) only(what string, chosen []bool, want bool) *Block {
 		}
 		at[i] = len(out.Ops)
 		after := op.After
+		if !want {
+			after = b.inputs(i)
+		}
 		op.After = nil
 		for _, a := range after {
 			if at[a] >= 0 {
@@ -49,6 +52,28 @@ func (b *Block) only(what string, chosen []bool, want bool) *Block {
 			if out.Ops[i].Pair = at[out.Ops[i].Pair]; out.Ops[i].Pair < 0 {
 				out.Ops[i].Split, out.Ops[i].Pair = 0, 0
 			}
+		}
+	}
+	return out
+}
+
+// inputs are the ops that op i waits for where weight gradients run at another
+// time: for one of them what it is computed from, and nothing waits for one.
+func (b *Block) inputs(i int) []int {
+	var out []int
+	for _, a := range b.Ops[i].After {
+		if b.Ops[a].Wgrad {
+			out = append(out, b.inputs(a)...)
+		} else {
+			out = append(out, a)
+		}
+	}
+	if !b.Ops[i].Wgrad {
+		return out
+	}
+	for a := i - 1; a >= 0; a-- {
+		if b.Ops[a].Lane == Compute && !b.Ops[a].Wgrad {
+			return append(out, a)
 		}
 	}
 	return out

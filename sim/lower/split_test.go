@@ -54,3 +54,19 @@ func TestSplitBackward(t *testing.T) {
 		}
 	})
 }
+
+// What waits for a weight gradient only because it ran in between waits, in the
+// first half, for what was before: a combine for the experts' input gradients.
+func TestSplitKeepsWhatMessagesWaitFor(t *testing.T) {
+	b := Block{Ops: []Op{
+		{Name: "gather", Lane: Comm},
+		{Name: "dgrad", After: []int{0}},
+		{Name: "regather", Lane: Comm, After: []int{1}},
+		{Name: "wgrad 1", After: []int{2}, Wgrad: true},
+		{Name: "wgrad 2", Wgrad: true},
+		{Name: "combine", Lane: Comm, After: []int{4}},
+	}}
+	in, w := splitBackward(&b)
+	require.Equal(t, []Op{{Name: "gather", Lane: Comm}, {Name: "dgrad", After: []int{0}}, {Name: "combine", Lane: Comm, After: []int{1}}}, in.Ops)
+	require.Equal(t, []Op{{Name: "regather", Lane: Comm}, {Name: "wgrad 1", After: []int{0}, Wgrad: true}, {Name: "wgrad 2", Wgrad: true}}, w.Ops)
+}

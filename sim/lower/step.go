@@ -28,6 +28,8 @@ type Work struct {
 	Class  Class       // of Kernel
 	// Beside are the collectives that run behind the blocks, on the data-parallel lane.
 	Beside []Use
+	// Pair is not nil where the blocks are one pass of a pair.
+	Pair *Pair
 }
 
 // Use is a block that runs so many times in a row.
@@ -62,7 +64,8 @@ type lowering struct {
 	alike  map[layerKey]int64  // the first layer of those that are lowered alike
 	works  map[workKey]program.WorkID
 	ranks  []rankState
-	// end of the pass of (stage, microbatch, slice), by phase; None until it is there.
+	// What waits for the pass of (stage, microbatch, slice) waits for, by phase: its
+	// end, or the arrival of its output at another rank; None until it is there.
 	fEnd, bEnd []program.OpID
 	mbs, n     int               // microbatches, slices of each
 	firstOf    []int32           // first microbatch that runs through each copy of the stages
@@ -70,7 +73,8 @@ type lowering struct {
 	vocab      *vocabulary       // nil where the first and last stage hold it
 	exchange   [][]int32         // by rank and pass over layers, where there is one
 	handed     int32             // of the slot that is being lowered
-	moves      [][]bool          // by rank and slot: activations go to the host or come back; nil where none do
+	pairs      []*Pair
+	moves      [][]bool // by rank and slot: activations go to the host or come back; nil where none do
 	out        map[pipeline.Slot]program.OpID
 }
 
@@ -84,6 +88,7 @@ type workKey struct {
 	layers int64
 	bytes  int64
 	nic    bool
+	with   int // stage of the other pass of a pair
 }
 
 type rankState struct {
@@ -204,30 +209,29 @@ func (l *lowering) passes() error {
 		waiting[r] = false
 		st := &l.ranks[r]
 		for st.next < len(l.order[r]) {
-			slot := l.order[r][st.next]
-			var arrived []program.OpID
-			if of, ok := l.vocab.input(l, slot); ok {
-				if of == nil {
-					break
-				}
-				arrived = of
-			} else if in, need := l.input(slot); need {
-				if in == program.None {
-					break
-				}
-				arrived = append(arrived, l.transfer(slot, r))
+			slots := l.together(r)
+			arrived, ready := l.arrivals(slots)
+			if !ready {
+				break
 			}
-			st.next++
-			left--
-			if l.vocab.holds(slot) {
-				l.vocab.pass(l, r, slot, arrived)
-			} else {
-				l.pass(r, slot, arrived...)
+			st.next += len(slots)
+			left -= len(slots)
+			switch {
+			case len(slots) == 2:
+				if err := l.pair(r, slots[0], slots[1], arrived...); err != nil {
+					return err
+				}
+			case l.vocab.holds(slots[0]):
+				l.vocab.pass(l, r, slots[0], arrived)
+			default:
+				l.pass(r, slots[0], arrived...)
 			}
-			for _, c := range l.consumers(slot) {
-				if !waiting[c] {
-					waiting[c] = true
-					queue = append(queue, c)
+			for _, s := range slots {
+				for _, c := range l.consumers(s) {
+					if !waiting[c] {
+						waiting[c] = true
+						queue = append(queue, c)
+					}
 				}
 			}
 		}
@@ -236,6 +240,22 @@ func (l *lowering) passes() error {
 		return l.deadlock()
 	}
 	return nil
+}
+
+// arrivals lists what slots wait for; not ready where a pass that they need is
+// not there yet.
+func (l *lowering) arrivals(slots []pipeline.Slot) (arrived []program.OpID, ready bool) {
+	for _, s := range slots {
+		if of, ok := l.vocab.input(l, s); ok {
+			return of, of != nil
+		}
+		in, need := l.input(s)
+		if need && in == program.None {
+			return nil, false
+		}
+		arrived = append(arrived, in)
+	}
+	return arrived, true
 }
 
 func (l *lowering) deadlock() error {
@@ -331,12 +351,7 @@ func (l *lowering) pass(r int, s pipeline.Slot, arrived ...program.OpID) {
 		}
 		st.lastOp = op
 	}
-	switch at := l.at(int(s.Stage), s); s.Phase {
-	case pipeline.F:
-		l.fEnd[at] = st.lastOp
-	case pipeline.B, pipeline.I:
-		l.bEnd[at] = st.lastOp
-	}
+	l.done(r, s, st.lastOp)
 	l.memoryAfter(st.lastOp, r, s)
 	if moves && s.Phase == pipeline.F {
 		l.sendOut(r, s, st.lastOp)
