@@ -167,6 +167,9 @@ type Plan struct {
 	// Moved counts the expert weights that had to be sent for this plan: copies
 	// on ranks that did not hold them under the plan before.
 	Moved int
+	// Streamed: the weights of all replicas are sent for this very plan, by
+	// [Plan.FanOut]; else they are broadcast (FasterMoE) or last from plan to plan.
+	Streamed bool
 	// Target is the load that no rank exceeds, where the balancer has one (tau).
 	Target int64
 }
@@ -200,7 +203,7 @@ func (p *Plan) reset(s *Setup) {
 	p.First = resize(p.First, s.Experts+1)
 	p.Loads = resize(p.Loads, s.Ranks)
 	clear(p.Loads)
-	p.Domain, p.Moved, p.Target = s.domain(), 0, 0
+	p.Domain, p.Moved, p.Target, p.Streamed = s.domain(), 0, 0, false
 	p.Routing, p.Freedom = Shares, MainsStay
 }
 

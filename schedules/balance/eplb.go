@@ -103,7 +103,6 @@ func (b *eplbPlanner) Plan(load *Load, p *Plan) error {
 type placement struct {
 	physical []int32 // the logical expert of each; nil before the first placement
 	mains    []Copy
-	replicas []Copy
 	count    []int
 	moved    int // copies that the next plan has to fetch
 }

@@ -33,6 +33,7 @@ type eplbPlusPlanner struct {
 	setup   Setup
 	experts []int64
 	count   []int64 // copies of each expert
+	turn    []int64 // replicas of each expert that have their quota
 	used    []int
 	load    []float64
 	mains   []Copy
@@ -127,11 +128,12 @@ func (b *eplbPlusPlanner) quotas(p *Plan) {
 	for e, n := range b.experts {
 		b.mains[e].Quota = float64((n + b.count[e] - 1) / b.count[e])
 	}
-	turn := make([]int64, b.setup.Experts)
+	b.turn = resize(b.turn, b.setup.Experts)
+	clear(b.turn)
 	for i, c := range p.Replicas {
-		turn[c.Expert]++
-		p.Replicas[i].Quota = float64((b.experts[c.Expert] + b.count[c.Expert] - 1 - turn[c.Expert]) / b.count[c.Expert])
+		b.turn[c.Expert]++
+		p.Replicas[i].Quota = float64((b.experts[c.Expert] + b.count[c.Expert] - 1 - b.turn[c.Expert]) / b.count[c.Expert])
 	}
-	p.Moved = len(p.Replicas)
+	p.Moved, p.Streamed = len(p.Replicas), true
 	p.group(b.mains)
 }

@@ -41,6 +41,9 @@ func SpreadLoad(experts []int64, ranks int) (*Load, error) {
 	}
 	l := &Load{Ranks: ranks, Experts: len(experts), Tokens: make([]int64, ranks*len(experts))}
 	for e, n := range experts {
+		if n < 0 || n > maxTokens {
+			return nil, fmt.Errorf("expert %d: %d tokens, must be 0 to %d", e, n, int64(maxTokens))
+		}
 		for r := range ranks {
 			l.Tokens[r*l.Experts+e] = n / int64(ranks)
 		}

@@ -80,7 +80,6 @@ type lplbPlanner struct {
 	place    placement
 	experts  []int64
 	mains    []Copy
-	shares   []float64
 }
 
 // Observe reorders the experts by the load.

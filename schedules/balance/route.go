@@ -63,9 +63,10 @@ func (r *Router) Traffic(load *Load, p *Plan, dst []float64) ([]float64, error) 
 		if p.Routing.whole() && !meets(load, e, copies) {
 			return nil, fmt.Errorf("the quotas of expert %d do not add up to its load: the plan was made for another load", e)
 		}
-		for s, row := range r.Split(load, p, e) {
+		split := r.Split(load, p, e)
+		for s := range n {
 			for j, c := range copies {
-				dst[s*n+int(c.Rank)] += row[j]
+				dst[s*n+int(c.Rank)] += split[s*len(copies)+j]
 			}
 		}
 	}
@@ -89,9 +90,10 @@ func meets(load *Load, e int, copies []Copy) bool {
 	return left == 0
 }
 
-// Split yields, for each source rank, the tokens of an expert that go to each of
-// its copies, in the order of the plan's Copies. The row is reused.
-func (r *Router) Split(load *Load, p *Plan, e int) func(yield func(int, []float64) bool) {
+// Split is how many tokens of an expert go from each source rank to each of its
+// copies, [source x copies + copy], in the order of the plan's Copies. The next
+// call overwrites it.
+func (r *Router) Split(load *Load, p *Plan, e int) []float64 {
 	copies := p.Copies[p.First[e]:p.First[e+1]]
 	c := len(copies)
 	r.split = resize(r.split, load.Ranks*c)
@@ -156,13 +158,7 @@ func (r *Router) Split(load *Load, p *Plan, e int) func(yield func(int, []float6
 			}
 		}
 	}
-	return func(yield func(int, []float64) bool) {
-		for s := range load.Ranks {
-			if !yield(s, row(s)) {
-				return
-			}
-		}
-	}
+	return r.split
 }
 
 // keepLocal serves each source from its own rank's copy first.

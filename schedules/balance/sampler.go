@@ -94,11 +94,11 @@ func inclusion(weights []float64, k int) []float64 {
 }
 
 // bisect is where a condition begins to hold, between lo, where it does not, and
-// hi, where it does.
+// hi, where it does, to twelve digits.
 func bisect(lo, hi float64, holds func(float64) bool) float64 {
-	for range 200 {
+	for range 2000 { // from the largest float64 to the smallest
 		mid := lo + (hi-lo)/2
-		if mid == lo || mid == hi {
+		if hi-lo <= 1e-12*hi || mid == lo || mid == hi {
 			break
 		}
 		if holds(mid) {

@@ -97,7 +97,7 @@ func (u *ultraPlanner) Plan(load *Load, p *Plan) error {
 			p.Replicas = append(p.Replicas, Copy{Expert: e, Rank: int32(rank) + t.target, Quota: float64(t.quota)})
 		}
 	}
-	p.Moved = len(p.Replicas) // the slots are shared by all layers: weights are sent anew each time
+	p.Moved, p.Streamed = len(p.Replicas), true // the slots are shared by all layers: weights are sent anew each time
 	p.group(u.mains)
 	return nil
 }
