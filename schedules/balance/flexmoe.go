@@ -116,12 +116,12 @@ func (f *flexPlanner) pays(before, after float64, transfers int) bool {
 	return gain > float64(transfers)*float64(pr.WeightBytes())/(pr.GBps*1e9)
 }
 
-// expand adds a vExpert of the expert with the largest part, in a free slot or in
-// one that the coldest expert with several vExperts gives up.
+// expand adds a vExpert of the expert with the largest part on the heaviest rank,
+// in a free slot or in one that the coldest expert with several vExperts gives up.
 func (f *flexPlanner) expand(loads []float64, before float64) bool {
-	hot := -1
-	for e := range f.hosts {
-		if hot < 0 || f.part(e) > f.part(hot) {
+	heavy, hot := int32(slices.Index(loads, before)), -1
+	for e, hosts := range f.hosts {
+		if slices.Contains(hosts, heavy) && (hot < 0 || f.part(e) > f.part(hot)) {
 			hot = e
 		}
 	}
