@@ -97,6 +97,3 @@ func TestEPLBIsStale(t *testing.T) {
 	step(3)
 	require.Equal(t, 3, p.count(3), "two loads of expert 3 later")
 }
-
-// count is how many copies an expert has.
-func (p *Plan) count(e int) int { return int(p.First[e+1] - p.First[e]) }

@@ -46,6 +46,8 @@ var kinds = map[string]kind{
 		powerLaw},
 	"deepseek_r1_prefill": {"fitted to DeepSeek-R1 in prefill, 58 layers x 256 experts", r1Keys, r1(0.35, 0.30, 0.60)},
 	"deepseek_r1_decode":  {"fitted to DeepSeek-R1 in decode", r1Keys, r1(0.55, 0.20, 0.50)},
+	"lognormal": {"the law of deepseek_r1_prefill, scaled to an imbalance of ranks: training with an auxiliary loss or a bias, for a published imbalance",
+		map[string]string{"imbalance": "of ranks, largest over mean, 2", "groups": r1Keys["groups"], "blocks": r1Keys["blocks"]}, lognormal},
 	"rank_skew": {"UltraEP's test generator: an imbalance of ranks", map[string]string{"imbalance": "of ranks, largest over mean, 2"},
 		nil}, // draws token by token
 }
@@ -114,6 +116,29 @@ func r1(group, block, expert float64) func(*Generator, *params, *rand.Rand) []fl
 		}
 		return w
 	}
+}
+
+// lognormal scales the logarithms of a draw until the popularities give the
+// wanted imbalance of ranks; the counts add their own noise.
+func lognormal(g *Generator, p *params, rng *rand.Rand) []float64 {
+	target := p.number("imbalance", 1, 1000, 2)
+	w := r1(0.35, 0.30, 0.60)(g, p, rng)
+	scaled, home := make([]float64, len(w)), Setup{Ranks: g.Ranks, Experts: g.Experts}
+	at := func(scale float64) float64 {
+		for e, x := range w {
+			scaled[e] = math.Pow(x, scale)
+		}
+		loads := make([]float64, g.Ranks)
+		for e, c := range inclusion(scaled, g.TopK) {
+			loads[home.Home(e)] += c
+		}
+		return Imbalance(loads)
+	}
+	if most := at(8); most < target && p.err == nil {
+		p.err = fmt.Errorf("load lognormal: an imbalance of %g; %d experts on %d ranks and top-%d allow 1 to %.4g", target, g.Experts, g.Ranks, g.TopK, most)
+	}
+	at(bisect(0, 8, func(scale float64) bool { return at(scale) >= target }))
+	return scaled
 }
 
 // ParseGenerator reads KIND or KIND:KEY=VALUE,KEY=VALUE.

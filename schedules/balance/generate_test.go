@@ -70,6 +70,11 @@ func TestTopKChances(t *testing.T) {
 		}
 		require.InDelta(t, 1-missing, float64(counts[e])/200000, 0.005, "expert %d", e)
 	}
+	// Where one expert takes nearly all, the second is still drawn by weight.
+	counts = make([]int64, 3)
+	newAlias([]float64{1e9, 1, 3}).topK(20000, 2, rng, counts)
+	require.EqualValues(t, 20000, counts[0])
+	require.InDelta(t, 0.75, float64(counts[2])/20000, 0.02)
 	require.InDelta(t, 2, sum(inclusion([]float64{1, 2, 3}, 2)), 1e-9)
 	require.InDelta(t, 1, inclusion([]float64{1, 2, 3}, 3)[0], 1e-3, "all are chosen")
 }
@@ -154,6 +159,20 @@ func sharedMoELoad(t *testing.T) []map[string]string {
 		out = append(out, m)
 	}
 	return out
+}
+
+// The scaled law has the imbalance that it was asked for, within its counts' noise.
+func TestLognormalImbalance(t *testing.T) {
+	for _, want := range []float64{1.3, 2.23, 2.86} {
+		g := generator(t, "lognormal:imbalance="+strconv.FormatFloat(want, 'g', -1, 64), 7)
+		g.Ranks, g.Experts, g.TopK, g.Tokens = 64, 128, 8, 8192
+		l, err := g.Generate()
+		require.NoError(t, err)
+		require.InEpsilon(t, want, Imbalance(l.HomeLoads(Setup{Ranks: 64, Experts: 128})), 0.02)
+	}
+	g := generator(t, "lognormal:imbalance=100", 7)
+	_, err := g.Generate()
+	require.ErrorContains(t, err, "allow 1 to")
 }
 
 func TestParseGenerator(t *testing.T) {

@@ -119,6 +119,44 @@ func TestDirectTime(t *testing.T) {
 	require.Zero(t, DirectTime(0, 1))
 }
 
+// Claims 12 to 14: distribution with relays is flat (figure 16, threshold 6; the
+// README's 0.19 ms, threshold 4), and what it gains. Its 24 us are fitted to the
+// same rows.
+func TestPublishedRelays(t *testing.T) {
+	weights := Qwen3Prices().WeightBytes()
+	for i, gain := range []float64{0, 0, 1.28, 1.68, 1.86} {
+		p := planOnce(t, "ultraep", Setup{Ranks: 64, Experts: 128, Slots: 2}, skewed(t, 128, imbalances[i], 1))
+		relayed := p.FanOut(Relay{MinReplicas: 6, MaxRelays: 8, MinGain: 2}).Time(weights)
+		if imbalances[i] >= 2 {
+			require.InEpsilon(t, 0.28e-3, relayed.Seconds(), 0.15, "at %g", imbalances[i])
+		}
+		if gain > 0 {
+			require.InEpsilon(t, gain, float64(p.FanOut(Relay{}).Time(weights))/float64(relayed), 0.15, "at %g", imbalances[i])
+		}
+	}
+	for _, initial := range []float64{1.5, 2, 3} {
+		p := planOnce(t, "ultraep", Setup{Ranks: 64, Experts: 256, Slots: 2}, skewed(t, 256, initial, 1))
+		require.InEpsilon(t, 0.19e-3, p.FanOut(DefaultRelay()).Time(weights).Seconds(), 0.15)
+	}
+}
+
+// Claims 15 and 16: the reduction of gradients, and what planning and
+// distribution expose.
+func TestPublishedLatencies(t *testing.T) {
+	pr := Qwen3Prices()
+	for i, ms := range []float64{1.935, 2.181, 2.425} {
+		require.InEpsilon(t, ms*1e-3, GradReduceTime(4+i, 2*pr.WeightBytes()).Seconds(), 0.05)
+	}
+	require.Zero(t, GradReduceTime(0, 1))
+	for replicas, us := range map[int]float64{38: 67, 46: 72, 51: 78} {
+		require.InDelta(t, us+38, PlanTime(replicas).Micros(), 2)
+	}
+	p := planOnce(t, "ultraep", Setup{Ranks: 64, Experts: 128, Slots: 2}, skewed(t, 128, 2.86, 1))
+	exposed := PlanTime(len(p.Replicas)) + p.FanOut(DefaultRelay()).Time(pr.WeightBytes())
+	t.Log(exposed, p.MaxReduced())
+	require.InDelta(t, 0.29e-3, exposed.Seconds(), 0.2*0.29e-3)
+}
+
 // Claim 17: a redundant slot of Qwen3-235B.
 func TestSlotMemory(t *testing.T) {
 	s := Setup{Slots: 1, Prices: Qwen3Prices()}

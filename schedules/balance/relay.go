@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-
-	"orrery/sim/unit"
 )
 
 // Relay is when UltraEP's weight distribution sends an expert through relays:
@@ -117,14 +115,4 @@ func (f *FanOut) relay(e, home int32, replicas []int32, k int) {
 		children[best]++
 		leaf++
 	}
-}
-
-// DirectTime is the fitted time of weight distribution without relays: 8 us and
-// the sends of the busiest rank at 733 GB/s, fitted to UltraEP's README (EP64, 42
-// SMs) and within 5 % of its figure 16. It is 0 where nothing is sent.
-func DirectTime(maxSent int, weights unit.Bytes) unit.Time {
-	if maxSent == 0 {
-		return 0
-	}
-	return 8*unit.Microsecond + unit.Seconds(float64(maxSent)*float64(weights)/733e9)
 }

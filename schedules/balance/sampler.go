@@ -7,8 +7,9 @@ import (
 
 // alias draws from a discrete distribution in constant time (Walker's method).
 type alias struct {
-	keep  []float64 // chance to stay in a column
-	other []int32
+	keep    []float64 // chance to stay in a column
+	other   []int32
+	weights []float64
 }
 
 // newAlias makes the table; weights are at least 0 and not all 0.
@@ -17,7 +18,7 @@ func newAlias(weights []float64) *alias {
 	for _, w := range weights {
 		sum += w
 	}
-	a := &alias{keep: make([]float64, n), other: make([]int32, n)}
+	a := &alias{keep: make([]float64, n), other: make([]int32, n), weights: weights}
 	var small, large []int32
 	for i, w := range weights {
 		a.keep[i], a.other[i] = w*float64(n)/sum, int32(i)
@@ -58,14 +59,42 @@ func (a *alias) draw(rng *rand.Rand) int32 {
 func (a *alias) topK(tokens, k int, rng *rand.Rand, counts []int64) {
 	last := make([]int, len(a.keep)) // the last token that chose the expert, from 1
 	for t := 1; t <= tokens; t++ {
+		again := 0
 		for left := k; left > 0; {
-			if e := a.draw(rng); last[e] != t {
-				last[e] = t
-				counts[e]++
-				left--
+			e := a.draw(rng)
+			if last[e] == t {
+				if again++; again < 64 {
+					continue
+				}
+				e = a.drawOther(t, last, rng)
 			}
+			last[e] = t
+			counts[e]++
+			left--
 		}
 	}
+}
+
+// drawOther draws among the experts that token t has not chosen; what it cost to
+// get here does not change the chances.
+func (a *alias) drawOther(t int, last []int, rng *rand.Rand) int32 {
+	total := 0.0
+	for e, w := range a.weights {
+		if last[e] != t {
+			total += w
+		}
+	}
+	u, best := rng.Float64()*total, int32(-1)
+	for e, w := range a.weights {
+		if last[e] == t {
+			continue
+		}
+		best = int32(e)
+		if u -= w; u < 0 {
+			break
+		}
+	}
+	return best
 }
 
 // inclusion approximates the chance of each expert to be among the k of a token
