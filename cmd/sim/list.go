@@ -8,6 +8,7 @@ import (
 	"orrery/calibrate"
 	"orrery/models"
 	"orrery/scenarios"
+	"orrery/schedules/balance"
 	"orrery/schedules/pipeline"
 	"orrery/sim/hw"
 	"orrery/sim/net"
@@ -16,7 +17,7 @@ import (
 
 // listCmd is `sim list`: what is in the catalogues.
 type listCmd struct {
-	What string `arg:"" enum:"models,gpus,nodes,topologies,schedules,profiles,scenarios" help:"One of models, gpus, nodes, topologies, schedules, profiles, scenarios."`
+	What string `arg:"" enum:"models,gpus,nodes,topologies,schedules,balancers,profiles,scenarios" help:"One of models, gpus, nodes, topologies, schedules, balancers, profiles, scenarios."`
 }
 
 func (c *listCmd) Run(std *streams) error {
@@ -59,6 +60,11 @@ func (c *listCmd) Run(std *streams) error {
 		head = table.Row{"schedule", "what"}
 		for _, s := range pipeline.All() {
 			rows = append(rows, table.Row{s.Name(), s.Describe()})
+		}
+	case "balancers":
+		head = table.Row{"balancer", "what"}
+		for _, b := range balance.All() {
+			rows = append(rows, table.Row{b.Name(), b.Describe()})
 		}
 	case "scenarios":
 		head = table.Row{"scenario", "what"}

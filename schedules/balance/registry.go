@@ -1,0 +1,147 @@
+package balance
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"orrery/sim/unit"
+)
+
+// The registry. Balancers add themselves from init; what goes wrong there is
+// kept for a test to report instead of stopping the program.
+var (
+	balancers        = map[string]Balancer{} // by normalised name
+	registryProblems []error
+)
+
+func register(b Balancer) {
+	key := normalise(b.Name())
+	if _, taken := balancers[key]; taken || key == "" {
+		registryProblems = append(registryProblems, fmt.Errorf("the balancer name %q is empty or taken", b.Name()))
+		return
+	}
+	balancers[key] = b
+}
+
+// registryErr is nil where every registered name was free.
+func registryErr() error { return errors.Join(registryProblems...) }
+
+// All lists the balancers, sorted by name.
+func All() []Balancer {
+	out := make([]Balancer, 0, len(balancers))
+	for _, key := range slices.Sorted(maps.Keys(balancers)) {
+		out = append(out, balancers[key])
+	}
+	return out
+}
+
+// Lookup finds a balancer by name; case does not matter, a hyphen serves for an
+// underscore and a plus sign for "_plus". The error of an unknown name suggests
+// the nearest one.
+func Lookup(name string) (Balancer, error) {
+	key := normalise(name)
+	if b, ok := balancers[key]; ok {
+		return b, nil
+	}
+	known := slices.Sorted(maps.Keys(balancers))
+	if near := unit.Nearest(key, known); near != "" {
+		return nil, fmt.Errorf("no balancer is called %q; did you mean %q?", name, near)
+	}
+	return nil, fmt.Errorf("no balancer is called %q; known are %s", name, strings.Join(known, ", "))
+}
+
+func normalise(name string) string {
+	return strings.NewReplacer("-", "_", "+", "_plus").Replace(strings.ToLower(strings.TrimSpace(name)))
+}
+
+// params reads a balancer's parameters; the first problem sticks.
+type params struct {
+	of     string
+	values map[string]string
+	err    error
+}
+
+func (s Setup) params(b Balancer) *params {
+	p := &params{of: b.Name(), values: s.Params}
+	known := slices.Sorted(maps.Keys(b.Params()))
+	for _, key := range slices.Sorted(maps.Keys(s.Params)) {
+		if slices.Contains(known, key) {
+			continue
+		}
+		switch near := unit.Nearest(key, known); {
+		case len(known) == 0:
+			p.err = fmt.Errorf("parameter %q: %s takes none", key, p.of)
+		case near != "":
+			p.err = fmt.Errorf("parameter %q: %s has none of that name; did you mean %q?", key, p.of, near)
+		default:
+			p.err = fmt.Errorf("parameter %q: %s has none of that name; it takes %s", key, p.of, strings.Join(known, ", "))
+		}
+		return p
+	}
+	return p
+}
+
+func (p *params) fail(key, want string) {
+	if p.err == nil {
+		p.err = fmt.Errorf("parameter %s of %s is %q, must be %s", key, p.of, p.values[key], want)
+	}
+}
+
+// number reads a decimal of lo to hi.
+func (p *params) number(key string, lo, hi, otherwise float64) float64 {
+	text, ok := p.values[key]
+	if !ok {
+		return otherwise
+	}
+	x, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(x >= lo && x <= hi) {
+		p.fail(key, fmt.Sprintf("a number of %g to %g", lo, hi))
+		return otherwise
+	}
+	return x
+}
+
+// whole reads an integer of lo to hi.
+func (p *params) whole(key string, lo, hi, otherwise int) int {
+	text, ok := p.values[key]
+	if !ok {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < lo || n > hi {
+		p.fail(key, fmt.Sprintf("a whole number of %d to %d", lo, hi))
+		return otherwise
+	}
+	return n
+}
+
+// truth reads true or false.
+func (p *params) truth(key string, otherwise bool) bool {
+	text, ok := p.values[key]
+	if !ok {
+		return otherwise
+	}
+	b, err := strconv.ParseBool(text)
+	if err != nil {
+		p.fail(key, "true or false")
+		return otherwise
+	}
+	return b
+}
+
+// choice reads one of a few words; the first is the default.
+func (p *params) choice(key string, words ...string) string {
+	text, ok := p.values[key]
+	if !ok {
+		return words[0]
+	}
+	if !slices.Contains(words, text) {
+		p.fail(key, "one of "+strings.Join(words, ", "))
+		return words[0]
+	}
+	return text
+}
