@@ -44,7 +44,7 @@ type Cost struct {
 	// 1 or more: where a slice's queries are few and its prefix long, queries go to
 	// the keys and outputs come back instead (as SlimPipe does). 0: keys always move.
 	QueryKV float64
-	Node                  int // lanes of a node, neighbours by number; 0 is all
+	Node    int // lanes of a node, neighbours by number; 0 is all
 }
 
 // Derivation is what Cost is computed from where nothing is measured for the

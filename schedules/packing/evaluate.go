@@ -26,8 +26,8 @@ type Timing struct {
 // Every lane is a pipeline that runs forward units in the order of the plan, and
 // so for backward units. A stage starts a backward as soon as its order allows:
 // before backward unit k, stage s of a lane has run the forwards that hold its
-// samples (later slices of them included) and hop x (PP-1-s) more; 1F1B is the
-// case of equal units and hop 1. A pass waits for the pass before it on each of its
+// samples (later slices of them included), what the [Pace] adds, and hop x (PP-1-s)
+// more. With whole samples, [PaceUnits] and hop 1 this is 1F1B. A pass waits for the pass before it on each of its
 // lanes, for the stage before it (forward) or after it (backward) and the
 // transfer. A unit of several lanes starts when all are free.
 //
@@ -113,14 +113,7 @@ func newRun(j *Job, plan *Plan) (*run, error) {
 				last[s.Sample] = int32(i) + 1
 			}
 		}
-		need := int32(0)
-		blk.need = make([]int32, len(blk.backward))
-		for i, u := range blk.backward {
-			for _, s := range plan.Backward[u].Slices {
-				need = max(need, last[s.Sample])
-			}
-			blk.need[i] = need
-		}
+		r.pace(blk, last)
 	}
 	n := len(r.blocks) * r.p
 	r.done = [2][]int32{make([]int32, n), make([]int32, n)}
@@ -143,6 +136,38 @@ func (r *run) cut(j *Job) {
 			r.blocks = append(r.blocks, block{first: first, lanes: lane - first})
 			first = lane
 		}
+	}
+}
+
+// pace says how many forwards of a block must have run before each backward on the
+// last stage; last is, by sample, the forwards up to its last slice.
+func (r *run) pace(blk *block, last []int32) {
+	blk.need = make([]int32, len(blk.backward))
+	need, window, freed, run := int32(0), 0.0, 0.0, 0.0
+	f := int32(0) // forwards that run holds the tokens of
+	for i, u := range blk.backward {
+		for _, s := range r.plan.Backward[u].Slices {
+			need = max(need, last[s.Sample])
+		}
+		switch r.plan.Pace {
+		case PaceUnits:
+			if i > 0 {
+				need = max(need, blk.need[i-1]+1)
+			}
+		case PaceTokens:
+			for ; f < need; f++ {
+				run += laneTokens(&r.plan.Forward[blk.forward[f]])
+			}
+			if i == 0 {
+				window = run
+			}
+			for ; int(f) < len(blk.forward) && run < freed+window; f++ {
+				run += laneTokens(&r.plan.Forward[blk.forward[f]])
+			}
+			need = max(need, f)
+			freed += laneTokens(&r.plan.Backward[u])
+		}
+		blk.need[i] = min(need, int32(len(blk.forward)))
 	}
 }
 

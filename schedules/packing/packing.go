@@ -178,6 +178,19 @@ func (u *Unit) padding() int {
 	return n
 }
 
+// Pace is how many forwards run between backwards.
+type Pace uint8
+
+const (
+	// PaceUnits runs one forward unit for each backward unit, as 1F1B does.
+	PaceUnits Pace = iota
+	// PaceTokens runs forwards of as many tokens as the last backwards freed, which
+	// keeps memory constant where units differ.
+	PaceTokens
+	// PaceNeed runs what the next backward needs and no more: the least memory.
+	PaceNeed
+)
+
 // Plan is the units of one step. Each lane runs the units that it is part of, in
 // the order of the lists; [Evaluate] says when.
 type Plan struct {
@@ -185,7 +198,8 @@ type Plan struct {
 	// Hop is how many forwards a stage is ahead of the stage after it when it
 	// starts a backward: 1 in 1F1B; more hides unequal units and costs memory. 0
 	// counts as 1.
-	Hop int
+	Hop  int
+	Pace Pace
 }
 
 func (p *Plan) hop() int { return max(1, p.Hop) }

@@ -1,0 +1,125 @@
+package packing
+
+import (
+	"math"
+
+	"orrery/sim/unit"
+)
+
+func init() { register(SlimPack{}) }
+
+// SlimPack is SlimPack (arXiv:2509.26246), as far as it is public: samples are cut
+// into slices and grouped into MicroPacks, by separate partitions for the forward
+// and the backward, since the two cost differently; a solver of two phases first
+// assigns samples to replicas, then cuts each replica's tokens; replicas are merged
+// for outliers (DP-Merge); and the simulator, here [Evaluate], chooses.
+//
+// The paper's second phase is a mixed-integer program whose text is not public.
+// Here units are consecutive tokens of the replica's samples, longest first, which
+// makes the partition into a given number of units with the shortest longest one
+// exact by bisection; how many units, how far stages run ahead and which samples
+// merge replicas is searched with the simulator, under the limit of memory.
+type SlimPack struct {
+	// Mechanisms to leave out, to see what each is worth.
+	NoSlices     bool // samples stay whole
+	NoAsymmetry  bool // the backward runs the forward's units in reverse
+	NoAssignment bool // phase 1: samples dealt to the replicas in turn
+	NoSearch     bool // phase 2: units of equal tokens, no simulator
+	NoMerge      bool // DP-Merge
+}
+
+// Name is the packer's name.
+func (SlimPack) Name() string { return "slimpack" }
+
+// Describe says what it does.
+func (SlimPack) Describe() string {
+	return "slices in MicroPacks, cut separately for forward and backward, replicas merged for outliers (SlimPack, arXiv:2509.26246)"
+}
+
+// Pack plans a step.
+func (o SlimPack) Pack(j *Job) (*Plan, error) {
+	var best *Plan
+	bestTime, bestFits := unset, false
+	merged := -1
+	for _, share := range o.shares() {
+		parts, n := o.assign(j, share)
+		if n == merged {
+			continue // the same samples merge replicas: the same plan
+		}
+		merged = n
+		plan := o.solve(parts)
+		t, err := Evaluate(j, plan)
+		if err != nil {
+			return nil, err
+		}
+		fits := t.Peak[0] <= j.Memory()
+		if best == nil || better(fits, t.Step, bestFits, bestTime) {
+			best, bestTime, bestFits = plan, t.Step, fits
+		}
+	}
+	return best, nil
+}
+
+// shares are the candidates for DP-Merge: the share of a replica's fair load above
+// which a sample merges replicas, from never to half.
+func (o SlimPack) shares() []float64 {
+	if o.NoMerge {
+		return []float64{math.Inf(1)}
+	}
+	if o.NoSearch {
+		return []float64{1}
+	}
+	return []float64{math.Inf(1), 1, 0.5}
+}
+
+// better compares two plans: one that fits memory comes first, then the faster.
+func better(fits bool, t unit.Time, bestFits bool, best unit.Time) bool {
+	if fits != bestFits {
+		return fits
+	}
+	return t < best
+}
+
+// solve is phase 2 for all parts: the dearest is searched in full; the others take
+// what was best there and are searched only if they would be slower.
+func (o SlimPack) solve(parts []*part) *Plan {
+	dearest := 0
+	for i := range parts {
+		if parts[i].load > parts[dearest].load {
+			dearest = i
+		}
+	}
+	if o.NoSearch {
+		for i := range parts {
+			parts[i].try(o, cutting{tokens: slimPackTokens, hop: 1, pace: PaceTokens})
+		}
+		return join(parts)
+	}
+	parts[dearest].search(o, nil)
+	slowest, first := parts[dearest].time, parts[dearest].cutting
+	for i, p := range parts {
+		if i == dearest {
+			continue
+		}
+		p.try(o, first)
+		if p.time > slowest || !p.fits {
+			p.search(o, &first)
+		}
+		slowest = max(slowest, p.time)
+	}
+	o.rebalance(parts)
+	return join(parts)
+}
+
+// slimPackTokens is the size of a MicroPack where nothing searches for it.
+const slimPackTokens = 8192
+
+// join puts the parts' plans together. Parts share no lane and have one order.
+func join(parts []*part) *Plan {
+	plan := &Plan{Hop: parts[0].plan.Hop, Pace: parts[0].plan.Pace}
+	for _, p := range parts {
+		plan.Forward = append(plan.Forward, p.global(p.plan.Forward)...)
+		plan.Backward = append(plan.Backward, p.global(p.plan.Backward)...)
+	}
+	return plan
+}
