@@ -30,7 +30,7 @@ func (b Bound) Seconds() float64 { return max(b.WorkS, b.PathS) + b.FillS }
 // slowest of them computes at least 1/v of its work. Lane k, in the order of the
 // last token that each holds, must receive at least the tokens of the lanes before
 // it: with a the time of a token and e that of its exchange, the tokens that v lanes
-// can do within t are at most t (1-(1-e/a)^v)/e. What v lanes cannot keep is
+// can do within t are at most t (1-(1-e/a)^v)/e, or t/a where e > a. What v lanes cannot keep is
 // recomputed. The path is the least over v of the dearest sample.
 //
 // Fill. The last stage's first pass waits for a unit to come through the other
@@ -87,9 +87,8 @@ func exchangeBound(l, a, e float64, v int) float64 {
 	if e <= 0 {
 		return a * l / float64(v)
 	}
-	r := 0.0
-	if e < a {
-		r = 1 - e/a
+	if e >= a {
+		return a * l // receiving a token takes longer than computing it: one lane is best
 	}
-	return e * l / (1 - math.Pow(r, float64(v)))
+	return e * l / (1 - math.Pow(1-e/a, float64(v)))
 }

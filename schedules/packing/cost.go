@@ -3,8 +3,6 @@ package packing
 import (
 	"fmt"
 	"math"
-
-	"orrery/sim/unit"
 )
 
 // Cost is what a slice takes on one lane, that is on one rank of each stage, as
@@ -129,9 +127,8 @@ func (c *Cost) fields() []struct {
 	}
 }
 
-// check refuses costs that are no costs, or whose sum could leave the range of
-// unit.Time under any packer.
-func (c *Cost) check(j *Job) error {
+// check refuses costs that are no costs.
+func (c *Cost) check() error {
 	for _, f := range c.fields() {
 		if !(f.value >= 0) || math.IsInf(f.value, 0) {
 			return fmt.Errorf("cost: the %s is %g, must be 0 or more", f.name, f.value)
@@ -145,15 +142,6 @@ func (c *Cost) check(j *Job) error {
 	}
 	if c.Tile < 0 || c.Node < 0 {
 		return fmt.Errorf("cost: tile %d, node %d, must be 0 or more", c.Tile, c.Node)
-	}
-	// The most that any packer makes of a sample: padded to the context, cut into
-	// tiles over all lanes, exchanged between nodes, recomputed, on every stage.
-	l, lanes := float64(j.Context), float64(j.Lanes())
-	tiles := l + 2*lanes*float64(max(1, c.Tile))
-	worst := (c.TokenS+c.LastTokenS)*l + c.PairS*tiles*(l+c.QueryPairs) + c.UnitS + c.UnitBackS + c.HopS + (c.HopTokenS+max(c.KVTokenS, c.FarKVTokenS))*2*l
-	worst *= float64(len(j.Lengths)) * (2 + c.BackToken + c.BackPair) * float64(j.PP)
-	if most := unit.Time(math.MaxInt64 / 4).Seconds(); !(worst < most) {
-		return fmt.Errorf("cost: %d samples of %d tokens could take %.3g s, out of the range of time (%.3g s)", len(j.Lengths), j.Context, worst, most)
 	}
 	return nil
 }

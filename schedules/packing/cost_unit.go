@@ -69,8 +69,15 @@ func (c *Cost) time(u *Unit) unitTime {
 }
 
 // roundUp is the first whole picosecond from s seconds: a plan is then never
-// shorter than a bound on its sums.
-func roundUp(s float64) unit.Time { return unit.Time(math.Ceil(s * float64(unit.Second))) }
+// shorter than a bound on its sums. Times out of range stay at the end of it, which
+// Evaluate refuses.
+func roundUp(s float64) unit.Time {
+	ps := math.Ceil(s * float64(unit.Second))
+	if !(ps < math.MaxInt64/2) {
+		return math.MaxInt64 / 2
+	}
+	return unit.Time(ps)
+}
 
 // lanes is the forward and backward time of the slowest lane of a unit.
 func (c *Cost) lanes(u *Unit) (forward, backward float64) {

@@ -2,6 +2,7 @@ package packing
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"orrery/sim/unit"
@@ -31,7 +32,8 @@ type Timing struct {
 // lanes, for the stage before it (forward) or after it (backward) and the
 // transfer. A unit of several lanes starts when all are free.
 //
-// It returns an error where lanes wait for each other in a circle.
+// It returns an error where lanes wait for each other in a circle, or where the
+// times leave the range of unit.Time.
 func Evaluate(j *Job, p *Plan) (*Timing, error) {
 	r, err := newRun(j, p)
 	if err != nil {
@@ -76,6 +78,7 @@ const unset unit.Time = -1
 func newRun(j *Job, plan *Plan) (*run, error) {
 	r := &run{plan: plan, p: j.PP, hop: plan.hop()}
 	r.cut(j)
+	total := 0.0                          // ps, of all passes one after the other
 	last := make([]int32, len(j.Lengths)) // by sample, forwards of its block up to its last
 	for k, units := range [2][]Unit{plan.Forward, plan.Backward} {
 		r.on[k] = make([][2]int32, len(units))
@@ -92,7 +95,9 @@ func newRun(j *Job, plan *Plan) (*run, error) {
 				to++
 			}
 			r.on[k][i] = [2]int32{int32(from), int32(to)}
-			r.times[k][i] = j.Cost.time(u)
+			t := j.Cost.time(u)
+			r.times[k][i] = t
+			total += float64(r.p) * (float64(t.forward) + float64(t.backward) + float64(t.lastForward) + float64(t.lastBackward) + float64(t.hop))
 			for b := from; b < to; b++ {
 				blk := &r.blocks[b]
 				if k == fwd {
@@ -103,6 +108,10 @@ func newRun(j *Job, plan *Plan) (*run, error) {
 			}
 			r.passes += r.p
 		}
+	}
+	if total > math.MaxInt64/2 {
+		return nil, fmt.Errorf("the passes of %d units could take %.3g s, out of the range of time (%.3g s)",
+			len(plan.Forward)+len(plan.Backward), total/float64(unit.Second), seconds(math.MaxInt64/2))
 	}
 	// What a backward waits for depends on the lane: how many forwards of others lie
 	// between. Blocks are few, so each goes through its own units.

@@ -120,7 +120,7 @@ func (j *Job) Check() error {
 			return fmt.Errorf("sample %d has %d tokens, must be 1 to the context %d", i, l, j.Context)
 		}
 	}
-	return j.Cost.check(j)
+	return j.Cost.check()
 }
 
 // Slice is the tokens [X0, X1) of a sample.

@@ -57,6 +57,34 @@ func (o SlimPack) Pack(j *Job) (*Plan, error) {
 			best, bestTime, bestFits = plan, t.Step, fits
 		}
 	}
+	if o == (SlimPack{}) {
+		return o.orSimpler(j, best, bestTime, bestFits)
+	}
+	return best, nil
+}
+
+// orSimpler is the plan, or that of a simple packer whose units SlimPack can express
+// (of its padding there is no need) if it is better: in small jobs a search may miss it.
+func (SlimPack) orSimpler(j *Job, best *Plan, bestTime unit.Time, bestFits bool) (*Plan, error) {
+	for _, p := range []Packer{padding{}, sorted{}, lengthGrouped{}, greedy{}, ffd{}, bfd{}, fixed{}, seq1F1B{}} {
+		plan, err := p.Pack(j)
+		if err != nil {
+			return nil, err
+		}
+		for i := range plan.Forward { // Backward shares them, or has no padding
+			plan.Forward[i].Pad = 0
+			for k := range plan.Forward[i].Slices {
+				plan.Forward[i].Slices[k].Pad = 0
+			}
+		}
+		t, err := Evaluate(j, plan)
+		if err != nil {
+			return nil, err
+		}
+		if fits := t.Peak[0] <= j.Memory(); better(fits, t.Step, bestFits, bestTime) {
+			best, bestTime, bestFits = plan, t.Step, fits
+		}
+	}
 	return best, nil
 }
 

@@ -67,13 +67,14 @@ func (p *part) guesses() [][2]int {
 	return append(out, [2]int{rows, rows})
 }
 
-// bounded is a number of units that a part can have: not more than a quantum each.
+// bounded is a number of units that a part can have: not less than a quantum or a
+// sample each.
 func (p *part) bounded(n float64) int {
 	tokens := 0
 	for _, l := range p.job.Lengths {
 		tokens += l
 	}
-	most := tokens/(p.cutter(1, true).quantum*len(p.own)) + 1
+	most := max(tokens/p.cutter(1, true).quantum, len(p.ids))/len(p.own) + 1
 	if !(n < float64(most)) { // no fixed time: as many as there can be
 		return most
 	}
