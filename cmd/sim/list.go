@@ -8,6 +8,7 @@ import (
 	"orrery/calibrate"
 	"orrery/models"
 	"orrery/scenarios"
+	"orrery/schedules/packing"
 	"orrery/schedules/pipeline"
 	"orrery/sim/hw"
 	"orrery/sim/net"
@@ -16,7 +17,7 @@ import (
 
 // listCmd is `sim list`: what is in the catalogues.
 type listCmd struct {
-	What string `arg:"" enum:"models,gpus,nodes,topologies,schedules,profiles,scenarios" help:"One of models, gpus, nodes, topologies, schedules, profiles, scenarios."`
+	What string `arg:"" enum:"models,gpus,nodes,topologies,schedules,packers,distributions,profiles,scenarios" help:"One of models, gpus, nodes, topologies, schedules, packers, distributions, profiles, scenarios."`
 }
 
 func (c *listCmd) Run(std *streams) error {
@@ -59,6 +60,16 @@ func (c *listCmd) Run(std *streams) error {
 		head = table.Row{"schedule", "what"}
 		for _, s := range pipeline.All() {
 			rows = append(rows, table.Row{s.Name(), s.Describe()})
+		}
+	case "packers":
+		head = table.Row{"packer", "what"}
+		for _, p := range packing.All() {
+			rows = append(rows, table.Row{p.Name(), p.Describe()})
+		}
+	case "distributions":
+		head = table.Row{"distribution", "", "what"}
+		for _, d := range packing.Distributions() {
+			rows = append(rows, table.Row{d.Name, d.Kind, d.Describe})
 		}
 	case "scenarios":
 		head = table.Row{"scenario", "what"}

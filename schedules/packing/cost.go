@@ -99,13 +99,13 @@ func Derive(d Derivation) Cost {
 }
 
 // Llama8B is Llama-3 8B (arXiv:2407.21783, table 3: 32 layers, hidden 4096, FFN
-// 14336, 32 heads of 128 and 8 of keys and values) with its layers dealt evenly
-// over pp stages of single H100s, 8 to a node, and what a token keeps for the
-// backward pass without recomputation.
+// 14336, 32 heads of 128 and 8 of keys and values, vocabulary 128256) with its
+// layers and output layer dealt evenly over pp stages of single H100s, 8 to a node,
+// and what a token keeps for the backward pass without recomputation.
 func Llama8B(pp int) (Cost, Footprint) {
-	const h, kv, ffn, layers = 4096.0, 1024.0, 14336.0, 32.0
+	const h, kv, ffn, layers, vocab = 4096.0, 1024.0, 14336.0, 32.0, 128256.0
 	l := layers / float64(max(1, pp))
-	c := Derive(Derivation{Layers: l, TokenFLOPs: 2 * (2*h*h + 2*h*kv + 3*h*ffn), PairFLOPs: 4 * h, KVBytes: 4 * kv, QueryBytes: 4 * h, HiddenBytes: 2 * h, Node: 8})
+	c := Derive(Derivation{Layers: l, TokenFLOPs: 2 * (2*h*h + 2*h*kv + 3*h*ffn + h*vocab/layers), PairFLOPs: 4 * h, KVBytes: 4 * kv, QueryBytes: 4 * h, HiddenBytes: 2 * h, Node: 8})
 	return c, Footprint{Activation: l * (12*h + 4*kv + 6*ffn), KV: l * 4 * kv}
 }
 

@@ -32,24 +32,62 @@ func (c *cutter) rates() (linear, square float64) {
 	return (token*linear + pair*square) / w, pair * k.PairS / w
 }
 
+// queue is samples in order with the sums of the time and the tokens before each.
+type queue struct {
+	samples []int32
+	time    []float64
+	tokens  []int
+}
+
+func (c *cutter) queue(samples []int32) *queue {
+	linear, square := c.rates()
+	q := &queue{samples, make([]float64, len(samples)+1), make([]int, len(samples)+1)}
+	for i, s := range samples {
+		l := float64(c.job.Lengths[s])
+		q.time[i+1] = q.time[i] + linear*l + square*l*l/2
+		q.tokens[i+1] = q.tokens[i] + c.job.Lengths[s]
+	}
+	return q
+}
+
 // total is the time of all samples in seconds a lane, that of units not included.
-func (c *cutter) total(order []int32) float64 {
+func (c *cutter) total(samples []int32) float64 {
 	linear, square := c.rates()
 	sum := 0.0
-	for _, i := range order {
-		l := float64(c.job.Lengths[i])
+	for _, s := range samples {
+		l := float64(c.job.Lengths[s])
 		sum += linear*l + square*l*l/2
 	}
 	return sum
+}
+
+// fitting is how many samples from the i-th fit whole into what is left.
+func (q *queue) fitting(i int, timeLeft float64, tokensLeft int) int {
+	fits := func(k int) bool { // the first k samples of the queue
+		return q.time[k]-q.time[i] <= timeLeft && q.tokens[k]-q.tokens[i] <= tokensLeft
+	}
+	low, step := i, 1
+	for low+step <= len(q.samples) && fits(low+step) {
+		low, step = low+step, 2*step
+	}
+	high := min(low+step, len(q.samples)+1) // does not fit
+	for low+1 < high {
+		if mid := low + (high-low)/2; fits(mid) {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	return low - i
 }
 
 // cut walks through the samples and calls emit for each slice, with the number of
 // its unit, so that a unit takes at most target seconds, as far as the quantum
 // allows; it returns the number of units, or a number above most as soon as that is
 // passed.
-func (c *cutter) cut(order []int32, target float64, most int, emit func(unit int, s Slice)) int {
+func (c *cutter) cut(q *queue, target float64, most int, emit func(unit int, s Slice)) int {
 	linear, square := c.rates()
-	at := func(x float64) float64 { return linear*x + square*x*x/2 }
+	timeTo := func(x float64) float64 { return linear*x + square*x*x/2 }
 	inverse := func(g float64) float64 {
 		if square == 0 {
 			return g / linear
@@ -67,7 +105,22 @@ func (c *cutter) cut(order []int32, target float64, most int, emit func(unit int
 			tokensLeft = c.most
 		}
 	}
-	for _, i := range order {
+	for at := 0; at < len(q.samples); at++ {
+		if k := q.fitting(at, timeLeft, tokensLeft); k > 0 {
+			timeLeft -= q.time[at+k] - q.time[at]
+			tokensLeft -= q.tokens[at+k] - q.tokens[at]
+			empty = false
+			if emit != nil {
+				for _, s := range q.samples[at : at+k] {
+					emit(n-1, c.job.whole(s))
+				}
+			}
+			at += k
+			if at == len(q.samples) {
+				break
+			}
+		}
+		i := q.samples[at]
 		length := c.job.Lengths[i]
 		left := length // tokens that are not in a unit yet
 		for left > 0 {
@@ -78,7 +131,7 @@ func (c *cutter) cut(order []int32, target float64, most int, emit func(unit int
 			if !c.forward {
 				x0, x1 = 0, left
 			}
-			time := at(float64(x1)) - at(float64(x0))
+			time := timeTo(float64(x1)) - timeTo(float64(x0))
 			fits := time <= timeLeft && left <= tokensLeft
 			if !fits && (length <= c.whole || left <= c.quantum) {
 				if !empty {
@@ -88,12 +141,12 @@ func (c *cutter) cut(order []int32, target float64, most int, emit func(unit int
 				fits = true // alone in its unit, whatever it takes
 			}
 			if !fits {
-				x0, x1 = c.part(x0, x1, timeLeft, tokensLeft, empty, at, inverse)
+				x0, x1 = c.part(x0, x1, timeLeft, tokensLeft, empty, timeTo, inverse)
 				if x0 == x1 {
 					next()
 					continue
 				}
-				time = at(float64(x1)) - at(float64(x0))
+				time = timeTo(float64(x1)) - timeTo(float64(x0))
 			}
 			if emit != nil {
 				emit(n-1, Slice{Sample: i, X0: int32(x0), X1: int32(x1)})
@@ -135,9 +188,9 @@ func (c *cutter) part(x0, x1 int, timeLeft float64, tokensLeft int, empty bool, 
 }
 
 // units cuts so that no unit takes more than target, as far as the quantum allows.
-func (c *cutter) units(order []int32, target float64) []Unit {
+func (c *cutter) units(q *queue, target float64) []Unit {
 	var out []Unit
-	c.cut(order, target, math.MaxInt, func(n int, s Slice) {
+	c.cut(q, target, math.MaxInt, func(n int, s Slice) {
 		for len(out) <= n {
 			out = append(out, c.unit)
 		}
@@ -153,21 +206,24 @@ func (c *cutter) even(order []int32, n int) []Unit {
 	if len(order) == 0 {
 		return nil
 	}
-	total := c.total(order)
-	low, high := total/float64(n), total
-	n = max(n, c.cut(order, high, math.MaxInt, nil))
-	for range 40 {
+	q := c.queue(order)
+	total := q.time[len(order)] * (1 + 1e-12) // rounding must not need a second unit
+	n = max(n, c.cut(q, total, math.MaxInt, nil))
+	// The answer is mostly just above the mean: gallop from there, then bisect.
+	low := total / float64(n)
+	high, step := low, 2e-3*low
+	for high < total && c.cut(q, high, n, nil) > n {
+		low, high, step = high, min(total, high+step), 2*step
+	}
+	for high-low > 1e-3*high {
 		mid := low + (high-low)/2
-		if c.cut(order, mid, n, nil) <= n {
+		if c.cut(q, mid, n, nil) <= n {
 			high = mid
 		} else {
 			low = mid
 		}
-		if high-low <= 1e-3*high {
-			break
-		}
 	}
-	return c.units(order, high)
+	return c.units(q, high)
 }
 
 // reversed is the backward units that use the forward's partition: units and their

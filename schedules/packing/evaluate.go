@@ -21,6 +21,10 @@ type Timing struct {
 	Peak []float64
 }
 
+// fits says whether no rank is over the limit of memory, but for the rounding of sums
+// of fractions of tokens.
+func (t *Timing) fits(j *Job) bool { return slices.Max(t.Peak) <= j.Memory()*(1+1e-9) }
+
 // Evaluate times a plan, which must be valid, by one model for all packers: an
 // exact longest path over the passes (unit, stage).
 //

@@ -14,7 +14,8 @@ import (
 type Distribution struct {
 	Name     string
 	Describe string // one line, with its parameters
-	Source   string // "measured: …" or "assumed: …"
+	Kind     string // fitted (to measurements), assumed or synthetic
+	Source   string // what the parameters rest on
 	draw     func(rng *rand.Rand, n, context int) []float64
 }
 
@@ -23,32 +24,38 @@ type Distribution struct {
 var distributions = []Distribution{
 	{
 		Name: "wikipedia", Describe: "lognormal, mu 5.72, sigma 1.27, up to 32768 tokens",
-		Source: "fitted to published figures of 10,000 English articles: mean 692, standard deviation 1293, median 305, longest 32,552 (cl100k tokens)",
+		Kind:   "fitted",
+		Source: "published figures of 10,000 English articles: mean 692, standard deviation 1293, median 305, longest 32,552 (cl100k tokens)",
 		draw:   each(func(rng *rand.Rand, _ int) float64 { return min(lognormal(rng, 5.72, 1.27), 32768) }),
 	},
 	{
 		Name: "web", Describe: "lognormal, mu 6.4, sigma 1.3; Pareto tail of index 1.1 from 8192 tokens",
-		Source: "assumed: a web crawl has a median of 600 tokens and a tail that is nearly a Zipf law",
+		Kind:   "assumed",
+		Source: "a web crawl has a median of 600 tokens and a tail that is nearly a Zipf law",
 		draw:   each(func(rng *rand.Rand, _ int) float64 { return tailed(rng, 6.4, 1.3, 8192, 1.1) }),
 	},
 	{
 		Name: "code", Describe: "lognormal, mu 6.9, sigma 1.5; Pareto tail of index 0.9 from 16384 tokens",
-		Source: "assumed: files and concatenated repositories, a median of 1,000 tokens",
+		Kind:   "assumed",
+		Source: "files and concatenated repositories, a median of 1,000 tokens",
 		draw:   each(func(rng *rand.Rand, _ int) float64 { return tailed(rng, 6.9, 1.5, 16384, 0.9) }),
 	},
 	{
 		Name: "long_context", Describe: "by tokens 70 % web, 20 % of 4096-65536 in equal octaves, 10 % books of 65536-262144",
-		Source: "assumed lengths; the shares are those of a published long-context stage (Apertus, arXiv:2509.14233, table 8)",
+		Kind:   "assumed",
+		Source: "the shares are those of a published long-context stage (Apertus, arXiv:2509.14233, table 8)",
 		draw:   mixture,
 	},
 	{
 		Name: "uniform", Describe: "1 to the context, all alike",
-		Source: "synthetic",
+		Kind:   "synthetic",
+		Source: "no data",
 		draw:   each(func(rng *rand.Rand, context int) float64 { return 1 + rng.Float64()*float64(context) }),
 	},
 	{
 		Name: "fixed", Describe: "the context, every sample",
-		Source: "synthetic",
+		Kind:   "synthetic",
+		Source: "no data",
 		draw:   each(func(_ *rand.Rand, context int) float64 { return float64(context) }),
 	},
 }

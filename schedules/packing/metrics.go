@@ -51,7 +51,7 @@ func Measure(j *Job, p *Plan) (*Metrics, error) {
 		m.PeakTokens = max(m.PeakTokens, tokens)
 	}
 	m.PeakGiB = m.PeakTokens * j.Footprint.Activation / float64(unit.GiB)
-	m.Fits = m.PeakTokens <= j.Memory()*(1+1e-9) // sums of fractions of tokens
+	m.Fits = t.fits(j)
 	return m, nil
 }
 

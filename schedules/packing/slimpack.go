@@ -41,8 +41,9 @@ func (o SlimPack) Pack(j *Job) (*Plan, error) {
 	var best *Plan
 	bestTime, bestFits := unset, false
 	merged := -1
+	longest := descending(j.Lengths)
 	for _, share := range o.shares() {
-		parts, n := o.assign(j, share)
+		parts, n := o.assign(j, longest, share)
 		if n == merged {
 			continue // the same samples merge replicas: the same plan
 		}
@@ -52,7 +53,7 @@ func (o SlimPack) Pack(j *Job) (*Plan, error) {
 		if err != nil {
 			return nil, err
 		}
-		fits := t.Peak[0] <= j.Memory()
+		fits := t.fits(j)
 		if best == nil || better(fits, t.Step, bestFits, bestTime) {
 			best, bestTime, bestFits = plan, t.Step, fits
 		}
@@ -81,7 +82,7 @@ func (SlimPack) orSimpler(j *Job, best *Plan, bestTime unit.Time, bestFits bool)
 		if err != nil {
 			return nil, err
 		}
-		if fits := t.Peak[0] <= j.Memory(); better(fits, t.Step, bestFits, bestTime) {
+		if fits := t.fits(j); better(fits, t.Step, bestFits, bestTime) {
 			best, bestTime, bestFits = plan, t.Step, fits
 		}
 	}
@@ -108,8 +109,8 @@ func better(fits bool, t unit.Time, bestFits bool, best unit.Time) bool {
 	return t < best
 }
 
-// solve is phase 2 for all parts: the dearest is searched in full; the others take
-// what was best there and are searched only if they would be slower.
+// solve is phase 2 for all parts: the dearest is searched in full; the others start
+// from what was best there and are changed only until they are no slower.
 func (o SlimPack) solve(parts []*part) *Plan {
 	dearest := 0
 	for i := range parts {
@@ -130,7 +131,8 @@ func (o SlimPack) solve(parts []*part) *Plan {
 			continue
 		}
 		p.try(o, first)
-		if p.time > slowest || !p.fits {
+		p.climb(o, false, slowest+slowest/1000)
+		if !p.fits {
 			p.search(o, &first)
 		}
 		slowest = max(slowest, p.time)

@@ -23,10 +23,11 @@ type mergedSamples struct {
 // fewest replicas that bring them below share of a replica's fair load (and their
 // activations below the limit of memory), the others to the least loaded; then
 // moves and swaps between the fullest and the emptiest. It returns the parts of the
-// plan that share no lane, and how many samples merge replicas.
-func (o SlimPack) assign(j *Job, share float64) ([]*part, int) {
+// plan that share no lane, and how many samples merge replicas. longest is the
+// samples, longest first.
+func (o SlimPack) assign(j *Job, longest []int32, share float64) ([]*part, int) {
 	a := &assignment{own: make([][]int32, j.DP), load: make([]float64, j.DP)}
-	order := descending(j.Lengths)
+	order := longest
 	if o.NoAssignment {
 		order = arrival(j.Lengths)
 	}
@@ -40,7 +41,7 @@ func (o SlimPack) assign(j *Job, share float64) ([]*part, int) {
 	var outliers []int32
 	counts := map[int32]int{}
 	if !o.NoMerge {
-		for _, i := range descending(j.Lengths) {
+		for _, i := range longest {
 			n := j.mergeOf(j.Lengths[i], share*fair)
 			if n == 1 {
 				break // and so for all that are shorter

@@ -18,6 +18,7 @@ type part struct {
 	own    [][]int32 // by replica from first
 	load   float64
 
+	tried   map[cutting]bool
 	cutting cutting // that gave the plan
 	plan    *Plan
 	time    unit.Time
@@ -33,12 +34,14 @@ type cutting struct {
 	pace              Pace
 	// long: only samples longer than a unit are cut, so that chains of units that
 	// samples link stay short.
-	long   bool
+	long bool
+	// shared: the backward runs the forward's units in reverse.
+	shared bool
 	tokens int // instead of all this, units of so many tokens a lane
 }
 
 func newPart(j *Job, from, to int) *part {
-	p := &part{all: j, job: *j, first: from, own: make([][]int32, to-from)}
+	p := &part{all: j, job: *j, first: from, own: make([][]int32, to-from), tried: map[cutting]bool{}}
 	p.job.Lengths = nil
 	p.job.MemoryTokens = j.Memory()
 	return p
@@ -69,12 +72,16 @@ func (p *part) global(units []Unit) []Unit {
 
 // try plans and times one cutting and keeps it if it is better.
 func (p *part) try(o SlimPack, c cutting) bool {
+	if p.tried[c] {
+		return false
+	}
+	p.tried[c] = true
 	plan := p.build(o, c)
 	t, err := Evaluate(&p.job, plan)
 	if err != nil {
 		return false // merged replicas nest, so this does not happen; a plan that deadlocks is none
 	}
-	fits := t.Peak[0] <= p.job.Memory()
+	fits := t.fits(&p.job)
 	if p.plan != nil && !better(fits, t.Step, p.fits, p.time) {
 		return false
 	}
@@ -140,7 +147,7 @@ func (p *part) units(o SlimPack, c cutting, plan *Plan, first, count int, sample
 	}
 	var cuts [2][]Unit
 	for k, target := range [2]float64{forward, backward} {
-		if k == bwd && o.NoAsymmetry {
+		if k == bwd && (c.shared || o.NoAsymmetry) {
 			cuts[k] = p.job.mirrored(cuts[fwd])
 			break
 		}
@@ -154,7 +161,7 @@ func (p *part) units(o SlimPack, c cutting, plan *Plan, first, count int, sample
 		}
 		if c.tokens > 0 {
 			cut.most = c.tokens * count * p.job.CP
-			cuts[k] = cut.units(samples, target)
+			cuts[k] = cut.units(cut.queue(samples), target)
 			continue
 		}
 		n := max(1, int(math.Ceil(cut.total(samples)/target-1e-9)))

@@ -3,6 +3,8 @@ package packing
 import (
 	"math"
 	"slices"
+
+	"orrery/sim/unit"
 )
 
 // search looks for the best cutting of a part with the simulator: first some
@@ -18,18 +20,43 @@ func (p *part) search(o SlimPack, like *cutting) {
 	if o.NoAsymmetry {
 		long = []bool{true, false} // the reverse of a long chain holds much memory
 	}
-	for _, n := range p.guesses() {
-		for _, l := range long {
-			for _, c := range orders {
-				c.forward, c.backward, c.long = n[fwd], n[bwd], l
-				p.try(o, c)
+	// The shared partition has an optimum of its own, so the climb begins at both.
+	shared := []bool{false, true}
+	if o.NoAsymmetry {
+		shared = shared[:1] // build shares in any case
+	}
+	var best *part
+	for _, sh := range shared {
+		p.plan = nil
+		for _, n := range p.guesses() {
+			for _, l := range long {
+				for _, c := range orders {
+					c.forward, c.backward, c.long, c.shared = n[fwd], n[bwd], l, sh
+					if !sh || l {
+						p.try(o, c)
+					}
+				}
 			}
 		}
+		p.climb(o, like == nil, 0)
+		if best == nil || better(p.fits, p.time, best.fits, best.time) {
+			found := *p
+			best = &found
+		}
 	}
+	*p = *best
+}
+
+// climb changes one thing at a time as long as that helps, by smaller and smaller
+// steps, until the part is as fast as enough.
+func (p *part) climb(o SlimPack, free bool, enough unit.Time) {
 	for step := 2.0; step > 1.1; step = math.Sqrt(step) {
 		for improved := true; improved; {
 			improved = false
-			for _, next := range p.neighbours(o, step, like == nil) {
+			for _, next := range p.neighbours(o, step, free) {
+				if p.fits && p.time <= enough {
+					return
+				}
 				if p.try(o, next) {
 					improved = true
 					break
@@ -101,6 +128,9 @@ func (p *part) neighbours(o SlimPack, step float64, free bool) []cutting {
 		add(func(n *cutting) { n.forward = less(c.forward) })
 		add(func(n *cutting) { n.backward = more(c.backward) })
 		add(func(n *cutting) { n.backward = less(c.backward) })
+	}
+	if !o.NoAsymmetry {
+		add(func(n *cutting) { n.shared = !c.shared })
 	}
 	add(func(n *cutting) { n.long = !c.long })
 	if free {

@@ -103,7 +103,7 @@ func (j *Job) fastest(candidates func(yield func(*Plan) bool)) (*Plan, error) {
 			failed = err
 			return false
 		}
-		if fits := slices.Max(t.Peak) <= j.Memory(); best == nil || better(fits, t.Step, bestFits, bestTime) {
+		if fits := t.fits(j); best == nil || better(fits, t.Step, bestFits, bestTime) {
 			best, bestTime, bestFits = p, t.Step, fits
 		}
 		return true
