@@ -48,7 +48,10 @@ func (o SlimPack) Pack(j *Job) (*Plan, error) {
 			continue // the same samples merge replicas: the same plan
 		}
 		merged = n
-		plan := o.solve(parts)
+		plan, err := o.solve(parts)
+		if err != nil {
+			return nil, err
+		}
 		t, err := Evaluate(j, plan)
 		if err != nil {
 			return nil, err
@@ -111,7 +114,7 @@ func better(fits bool, t unit.Time, bestFits bool, best unit.Time) bool {
 
 // solve is phase 2 for all parts: the dearest is searched in full; the others start
 // from what was best there and are changed only until they are no slower.
-func (o SlimPack) solve(parts []*part) *Plan {
+func (o SlimPack) solve(parts []*part) (*Plan, error) {
 	dearest := 0
 	for i := range parts {
 		if parts[i].load > parts[dearest].load {
@@ -125,13 +128,18 @@ func (o SlimPack) solve(parts []*part) *Plan {
 		return join(parts)
 	}
 	parts[dearest].search(o, nil)
+	if parts[dearest].plan == nil {
+		return nil, parts[dearest].err
+	}
 	slowest, first := parts[dearest].time, parts[dearest].cutting
 	for i, p := range parts {
 		if i == dearest {
 			continue
 		}
 		p.try(o, first)
-		p.climb(o, false, slowest+slowest/1000)
+		if p.plan != nil {
+			p.climb(o, false, slowest+slowest/1000)
+		}
 		if !p.fits {
 			p.search(o, &first)
 		}
@@ -145,11 +153,16 @@ func (o SlimPack) solve(parts []*part) *Plan {
 const slimPackTokens = 8192
 
 // join puts the parts' plans together. Parts share no lane and have one order.
-func join(parts []*part) *Plan {
+func join(parts []*part) (*Plan, error) {
+	for _, p := range parts {
+		if p.plan == nil {
+			return nil, p.err
+		}
+	}
 	plan := &Plan{Hop: parts[0].plan.Hop, Pace: parts[0].plan.Pace}
 	for _, p := range parts {
 		plan.Forward = append(plan.Forward, p.global(p.plan.Forward)...)
 		plan.Backward = append(plan.Backward, p.global(p.plan.Backward)...)
 	}
-	return plan
+	return plan, nil
 }

@@ -20,7 +20,8 @@ type part struct {
 
 	tried   map[cutting]bool
 	cutting cutting // that gave the plan
-	plan    *Plan
+	plan    *Plan   // nil where err says why there is none
+	err     error
 	time    unit.Time
 	fits    bool
 }
@@ -79,7 +80,8 @@ func (p *part) try(o SlimPack, c cutting) bool {
 	plan := p.build(o, c)
 	t, err := Evaluate(&p.job, plan)
 	if err != nil {
-		return false // merged replicas nest, so this does not happen; a plan that deadlocks is none
+		p.err = err
+		return false
 	}
 	fits := t.fits(&p.job)
 	if p.plan != nil && !better(fits, t.Step, p.fits, p.time) {

@@ -26,6 +26,13 @@ func (p *part) search(o SlimPack, like *cutting) {
 		shared = shared[:1] // build shares in any case
 	}
 	var best *part
+	keep := func() {
+		if p.plan != nil && (best == nil || better(p.fits, p.time, best.fits, best.time)) {
+			found := *p
+			best = &found
+		}
+	}
+	keep() // what was found before is not tried again
 	for _, sh := range shared {
 		p.plan = nil
 		for _, n := range p.guesses() {
@@ -38,13 +45,14 @@ func (p *part) search(o SlimPack, like *cutting) {
 				}
 			}
 		}
-		p.climb(o, like == nil, 0)
-		if best == nil || better(p.fits, p.time, best.fits, best.time) {
-			found := *p
-			best = &found
+		if p.plan != nil {
+			p.climb(o, like == nil, 0)
 		}
+		keep()
 	}
-	*p = *best
+	if best != nil {
+		*p = *best
+	}
 }
 
 // climb changes one thing at a time as long as that helps, by smaller and smaller
