@@ -106,7 +106,7 @@ func TestPacksHaveLittleVariance(t *testing.T) {
 		}
 		m, err := Measure(j, j.dealt(samples))
 		require.NoError(t, err)
-		parts, _ := SlimPack{}.assign(j, descending(j.Lengths), 1)
+		parts, _ := SlimPack{}.assign(j, descending(j.Lengths), merging{1, j.DP})
 		for _, p := range parts {
 			plan := p.build(SlimPack{}, cutting{forward: 64, backward: 64, hop: 1})
 			packs, err := Measure(&p.job, plan)

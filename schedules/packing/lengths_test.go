@@ -39,7 +39,7 @@ func TestReadLengthsSaysWhere(t *testing.T) {
 		{"a.csv", "", "a,b\n1,2\n", `a.csv:1: no column is called ""; there are a, b`},
 		{"a.csv", "b", "a,b\n1,2\n3,x\n", `a.csv:3: "x" is no number of tokens`},
 		{"a.csv", "b", "a,b\n1,2\n3\n", "a.csv:3: wrong number of fields"},
-		{"a.jsonl", "lenght", "{\"length\": 1}\n", `a.jsonl:1: no key is called "lenght"; did you mean "length"?`},
+		{"a.jsonl", "lengthh", "{\"length\": 1}\n", `a.jsonl:1: no key is called "lengthh"; did you mean "length"?`},
 		{"a.jsonl", "", "{\"length\": 1}\n[1]\n", "a.jsonl:2: no JSON object"},
 		{"a.jsonl", "", "{\"length\": \"x\"}\n", `a.jsonl:1: length is "x", no number of tokens`},
 	} {

@@ -40,14 +40,14 @@ func (SlimPack) Describe() string {
 func (o SlimPack) Pack(j *Job) (*Plan, error) {
 	var best *Plan
 	bestTime, bestFits := unset, false
-	merged := -1
+	seen := map[[2]int]bool{}
 	longest := descending(j.Lengths)
-	for _, share := range o.shares() {
-		parts, n := o.assign(j, longest, share)
-		if n == merged {
+	for _, m := range o.merges(j) {
+		parts, merged := o.assign(j, longest, m)
+		if seen[merged] {
 			continue // the same samples merge replicas: the same plan
 		}
-		merged = n
+		seen[merged] = true
 		plan, err := o.solve(parts)
 		if err != nil {
 			return nil, err
@@ -92,16 +92,26 @@ func (SlimPack) orSimpler(j *Job, best *Plan, bestTime unit.Time, bestFits bool)
 	return best, nil
 }
 
-// shares are the candidates for DP-Merge: the share of a replica's fair load above
-// which a sample merges replicas, from never to half.
-func (o SlimPack) shares() []float64 {
+// merging says which samples merge replicas: those that take more than share of a
+// replica's fair load, and at most so many replicas unless memory asks for more.
+type merging struct {
+	share float64
+	most  int
+}
+
+// merges are the candidates for DP-Merge, from never on.
+func (o SlimPack) merges(j *Job) []merging {
 	if o.NoMerge {
-		return []float64{math.Inf(1)}
+		return []merging{{math.Inf(1), 1}}
 	}
 	if o.NoSearch {
-		return []float64{1}
+		return []merging{{1, j.DP}}
 	}
-	return []float64{math.Inf(1), 1, 0.5}
+	out := []merging{{math.Inf(1), 1}}
+	for n := 2; n <= j.DP; n *= 2 { // more replicas, but more exchange, and between nodes
+		out = append(out, merging{1, n})
+	}
+	return append(out, merging{0.5, j.DP})
 }
 
 // better compares two plans: one that fits memory comes first, then the faster.

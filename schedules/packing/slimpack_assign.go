@@ -22,10 +22,10 @@ type mergedSamples struct {
 // assign balances the samples over the replicas: longest first, outliers on the
 // fewest replicas that bring them below share of a replica's fair load (and their
 // activations below the limit of memory), the others to the least loaded; then
-// moves and swaps between the fullest and the emptiest. It returns the parts of the
-// plan that share no lane, and how many samples merge replicas. longest is the
-// samples, longest first.
-func (o SlimPack) assign(j *Job, longest []int32, share float64) ([]*part, int) {
+// moves and swaps between the fullest and the emptiest. longest is the samples,
+// longest first. It returns the parts of the plan that share no lane, and how many
+// samples merge replicas and how many of them.
+func (o SlimPack) assign(j *Job, longest []int32, m merging) ([]*part, [2]int) {
 	a := &assignment{own: make([][]int32, j.DP), load: make([]float64, j.DP)}
 	order := longest
 	if o.NoAssignment {
@@ -42,13 +42,13 @@ func (o SlimPack) assign(j *Job, longest []int32, share float64) ([]*part, int) 
 	counts := map[int32]int{}
 	if !o.NoMerge {
 		for _, i := range longest {
-			n := j.mergeOf(j.Lengths[i], share*fair)
+			n := j.mergeOf(j.Lengths[i], m.share*fair, m.most)
 			if n == 1 {
 				break // and so for all that are shorter
 			}
 			outliers, counts[i] = append(outliers, i), n
+			merged += n
 		}
-		merged = len(outliers)
 	}
 	slices.SortStableFunc(outliers, func(x, y int32) int { return cmp.Compare(counts[y], counts[x]) })
 	for _, i := range outliers {
@@ -77,7 +77,7 @@ func (o SlimPack) assign(j *Job, longest []int32, share float64) ([]*part, int) 
 			sortDescending(j, a.own[r])
 		}
 	}
-	return a.parts(j), merged
+	return a.parts(j), [2]int{len(outliers), merged}
 }
 
 func sortDescending(j *Job, samples []int32) {
@@ -86,17 +86,19 @@ func sortDescending(j *Job, samples []int32) {
 
 // mergeOf is how many replicas a sample needs: a power of two, so that merged
 // replicas nest and no lane waits for another in a circle.
-func (j *Job) mergeOf(tokens int, most float64) int {
+func (j *Job) mergeOf(tokens int, most float64, replicas int) int {
 	room := j.Memory() / (1 + j.Footprint.kvShare())
 	n := 1
 	for ; 2*n <= j.DP; n *= 2 {
+		if float64(tokens) > room*float64(n*j.CP) {
+			continue
+		}
 		f, b := j.Cost.SampleOn(tokens, 0, n*j.CP)
-		if f+b <= most && float64(tokens) <= room*float64(n*j.CP) {
+		if f+b <= most || 2*n > replicas {
 			break
 		}
 		// Exchange may eat up what more lanes give; then more do not help.
-		g, c := j.Cost.SampleOn(tokens, 0, 2*n*j.CP)
-		if g+c >= f+b && float64(tokens) <= room*float64(n*j.CP) {
+		if g, c := j.Cost.SampleOn(tokens, 0, 2*n*j.CP); g+c >= f+b {
 			break
 		}
 	}
