@@ -2,20 +2,20 @@ package packing
 
 import "math"
 
-// Bound is the least time of a step, whatever the plan: each part is a proof of
-// its own, in seconds.
+// Bound is the least time of a step, whatever the plan, in seconds: it is at least
+// Work and Fill together, and at least Path.
 type Bound struct {
 	// Work: all samples' work over all lanes, and the units that memory forces.
 	WorkS float64 `json:"work_s"`
-	// Path: the sample that takes longest on the lanes that suit it best, forwards
-	// and backwards on one stage, its exchange and what memory makes it recompute.
-	PathS float64 `json:"path_s"`
 	// Fill: the way of the smallest unit to the last stage and back.
 	FillS float64 `json:"fill_s"`
+	// Path: the longest sample through all stages and back, on the lanes and in the
+	// slices that suit it best.
+	PathS float64 `json:"path_s"`
 }
 
 // Seconds is the bound on the step.
-func (b Bound) Seconds() float64 { return max(b.WorkS, b.PathS) + b.FillS }
+func (b Bound) Seconds() float64 { return max(b.WorkS+b.FillS, b.PathS) }
 
 // LowerBound proves how long a step takes at least under the model of [Evaluate],
 // for every plan that [Validate] accepts and that keeps the limit of memory.
@@ -26,15 +26,10 @@ func (b Bound) Seconds() float64 { return max(b.WorkS, b.PathS) + b.FillS }
 // with the width, this is also the value of the linear program that chooses
 // widths, so there is no sharper relaxation of that kind.)
 //
-// Path. Say a sample's tokens lie on v lanes (v <= the width of its units). The
-// slowest of them computes at least 1/v of its work. Lane k, in the order of the
-// last token that each holds, must receive at least the tokens of the lanes before
-// it: with a the time of a token and e that of its exchange, the tokens that v lanes
-// can do within t are at most t (1-(1-e/a)^v)/e, or t/a where e > a. What v lanes cannot keep is
-// recomputed. The path is the least over v of the dearest sample.
-//
 // Fill. The last stage's first pass waits for a unit to come through the other
 // stages, and after its last pass, a backward, one goes back through them.
+//
+// Path. See [Cost.pathOf].
 func LowerBound(j *Job) Bound {
 	c := &j.Cost
 	memory, lanes := j.Memory(), float64(j.Lanes())
@@ -49,18 +44,21 @@ func LowerBound(j *Job) Bound {
 	}
 	return Bound{
 		WorkS: max(work/lanes+units, (work+units*tokens/memory)/lanes),
-		PathS: c.pathOf(longest, j.Lanes(), memory, j.Footprint.kvShare()) + units,
 		FillS: float64(j.PP-1) * (units + 2*c.HopS),
+		PathS: c.pathOf(longest, j),
 	}
 }
 
-// pathOf is the least time that a sample takes on one stage, on any number of
-// lanes.
-func (c *Cost) pathOf(tokens, lanes int, memory, share float64) float64 {
+// pathOf is the least time in which a sample goes forward through all stages and,
+// when the last of its slices is on the last stage, back.
+//
+// Say its tokens lie on v lanes (v <= the width of its units); the least over v
+// counts. What v lanes cannot keep is recomputed.
+func (c *Cost) pathOf(tokens int, j *Job) float64 {
 	forward, backward := c.work(0, tokens)
-	l := float64(tokens)
+	l, memory, share := float64(tokens), j.Memory(), j.Footprint.kvShare()
 	least := math.Inf(1)
-	for v := 1; v <= lanes; v++ {
+	for v := 1; v <= j.Lanes(); v++ {
 		w := float64(v)
 		recompute := 0.0
 		if room := memory*w - share*l; room < 0 {
@@ -68,27 +66,74 @@ func (c *Cost) pathOf(tokens, lanes int, memory, share float64) float64 {
 		} else if share < 1 {
 			recompute = max(0, l-room/(1-share)) / w * c.TokenS
 		}
-		t := (forward + backward) / w
-		if v > 1 {
-			e := c.exchange(0, v)
-			t = max(t, exchangeBound(l, c.TokenS, e, v)+exchangeBound(l, c.BackToken*c.TokenS, 2*e, v))
-		}
-		least = min(least, t+recompute)
+		e := c.exchange(0, v)
+		f := passBound{l: l, v: w, token: c.TokenS, pair: c.PairS, exchange: e, unit: c.UnitS}
+		b := passBound{l: l, v: w, token: c.BackToken * c.TokenS, pair: c.BackPair * c.PairS, exchange: 2 * e, unit: c.UnitBackS}
+		least = min(least, f.seconds(c, j.PP)+b.seconds(c, j.PP)+recompute)
 	}
 	if math.IsInf(least, 1) {
-		return (forward + backward) / float64(lanes) // no plan fits; this holds all the same
+		return (forward + backward) / float64(j.Lanes()) // no plan fits; this holds all the same
 	}
 	return least
 }
 
-// exchangeBound is the least t in which v lanes can take l tokens, of which one
-// takes a to compute and e to receive.
-func exchangeBound(l, a, e float64, v int) float64 {
-	if e <= 0 {
-		return a * l / float64(v)
+// passBound is a sample of l tokens going through the stages once, on v lanes.
+type passBound struct {
+	l, v                  float64
+	token, pair, exchange float64 // s
+	unit                  float64 // s
+}
+
+// seconds is the least time of the pass. Stage by stage the same units take the same
+// time t_k, so the path along the first stage to the longest unit, with it through
+// all stages and along the last takes sum t_k + (p-1) max t_k.
+//
+// Let s be the most tokens of a slice. There are l/s units or more, and the longest
+// takes at least what a slice of s tokens does at the start of a sample. The sum is at
+// least the work over v, and at least the linear part and the exchange: of a slice
+// [x0, x0+q) each lane receives min(x0, QueryKV q) (1-1/v) or more, so all slices the
+// integral of min((x-s)/s, QueryKV) from s to l. The least over s counts, by
+// intervals: what falls with s is taken at their upper end, what rises at the lower.
+func (b *passBound) seconds(c *Cost, stages int) float64 {
+	linear, attention := b.token*b.l/b.v, b.pair*c.pairs(0, b.l)/b.v
+	alone := b.alone()
+	least := math.Inf(1)
+	const ratio = 1.0905077326652577 // 2^(1/8)
+	for high := b.l; ; high /= ratio {
+		low := max(1, high/ratio) // a slice has one token
+		sum := max(linear+max(attention, b.exchange*(1-1/b.v)*received(b.l, high, c.QueryKV)), alone)
+		longest := (b.token*low+b.pair*c.pairs(0, low))/b.v + b.unit + c.HopS
+		least = min(least, sum+b.l/high*b.unit+float64(stages-1)*longest)
+		if low <= 1 {
+			return least
+		}
 	}
-	if e >= a {
-		return a * l // receiving a token takes longer than computing it: one lane is best
+}
+
+// received is the integral of min((x-s)/s, q) from s to l; q 0 is no limit.
+func received(l, s, q float64) float64 {
+	if l <= s {
+		return 0
 	}
-	return e * l / (1 - math.Pow(1-e/a, float64(v)))
+	end := l
+	if q > 0 {
+		end = min(l, (q+1)*s)
+	}
+	return (end-s)*(end-s)/(2*s) + q*(l-end)
+}
+
+// alone is the least time of the sample's units on a stage by what tokens and
+// exchange take, however it is cut: lane k, in the order of the last token that each
+// holds, must receive at least the tokens of the lanes before it. With a the time of a
+// token and e that of its exchange, v lanes can then do at most t (1-(1-e/a)^v)/e
+// tokens within t, or t/a where e > a.
+func (b *passBound) alone() float64 {
+	switch a, e := b.token, b.exchange; {
+	case e <= 0:
+		return a * b.l / b.v
+	case e >= a:
+		return a * b.l
+	default:
+		return e * b.l / (1 - math.Pow(1-e/a, b.v))
+	}
 }

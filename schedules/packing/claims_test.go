@@ -145,11 +145,18 @@ func TestBoundIsSharp(t *testing.T) {
 		m := measure(t, j, ffd{})
 		require.InDelta(t, 300e-6*float64(2+pp-1), m.StepS, 1e-9)
 	}
+	// One sample of four slices' worth of fixed time through two stages: 100 (F + B) and
+	// the best number of units, 2 = sqrt(100 us / 25 us), each way.
+	u := linearCost
+	u.UnitS, u.UnitBackS = 25e-6, 50e-6
+	j := &Job{Lengths: []int{100}, DP: 1, PP: 2, CP: 1, Context: 100, Cost: u, MemoryTokens: 1e6}
+	require.InEpsilon(t, 3*225e-6, LowerBound(j).PathS, 0.06, "(100 + 2 x 25) 3/2 us, and twice that")
+	require.InDelta(t, 3*225e-6, measure(t, j, SlimPack{}).StepS, 1e-6)
 	// The path: one sample that many lanes cannot make as short as its share, since
 	// keys and values must be received.
 	c := linearCost
 	c.KVTokenS = 1e-6
-	j := &Job{Lengths: []int{1000}, DP: 8, PP: 1, CP: 1, Context: 1000, Cost: c}
+	j = &Job{Lengths: []int{1000}, DP: 8, PP: 1, CP: 1, Context: 1000, Cost: c}
 	b := LowerBound(j)
 	require.InDelta(t, 3000e-6/8, b.WorkS, 1e-9)
 	require.InDelta(t, 3000e-6, b.PathS, 1e-9, "receiving a token takes as long as computing it")
