@@ -115,7 +115,7 @@ func newRun(j *Job, plan *Plan) (*run, error) {
 	}
 	if total > math.MaxInt64/2 {
 		return nil, fmt.Errorf("the passes of %d units could take %.3g s, out of the range of time (%.3g s)",
-			len(plan.Forward)+len(plan.Backward), total/float64(unit.Second), seconds(math.MaxInt64/2))
+			len(plan.Forward)+len(plan.Backward), total/float64(unit.Second), unit.Time(math.MaxInt64/2).Seconds())
 	}
 	// What a backward waits for depends on the lane: how many forwards of others lie
 	// between. Blocks are few, so each goes through its own units.

@@ -15,8 +15,6 @@ package packing
 import (
 	"fmt"
 	"math"
-
-	"orrery/sim/unit"
 )
 
 // Job is what is to be packed: the samples of one step, and the machine.
@@ -222,6 +220,3 @@ type Streaming interface {
 	// returns those of the steps that it would run: each sample once, as many steps.
 	Regroup(job *Job, lengths []int, steps [][]int) [][]int
 }
-
-// Seconds is a time in seconds, for ratios.
-func seconds(t unit.Time) float64 { return t.Seconds() }

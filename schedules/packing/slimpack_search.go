@@ -179,8 +179,8 @@ func (o SlimPack) rebalance(parts []*part) {
 // move takes the sample nearest to half of the difference from slow to fast; it
 // reports whether the slower of the two is faster then, and changes nothing else.
 func (o SlimPack) move(slow, fast *part) bool {
-	gap := seconds(slow.time - fast.time)
-	if gap <= 2e-3*seconds(slow.time) || len(slow.ids) < 2 || !slow.fits || !fast.fits {
+	gap := (slow.time - fast.time).Seconds()
+	if gap <= 2e-3*slow.time.Seconds() || len(slow.ids) < 2 || !slow.fits || !fast.fits {
 		return false
 	}
 	best, off := -1, gap/2

@@ -20,6 +20,9 @@ func Validate(j *Job, p *Plan) error {
 	if p.Hop < 0 {
 		return fmt.Errorf("hop %d, must be 0 or more", p.Hop)
 	}
+	if p.Pace > PaceNeed {
+		return fmt.Errorf("pace %d, known are %d to %d", p.Pace, PaceUnits, PaceNeed)
+	}
 	forward, backward := make([]span, len(j.Lengths)), make([]span, len(j.Lengths))
 	for i, l := range j.Lengths {
 		backward[i].next = int32(l)
@@ -60,6 +63,9 @@ func check(j *Job, u *Unit, seen []span, forward bool) error {
 	}
 	if u.Pad < 0 {
 		return fmt.Errorf("%d tokens of padding", u.Pad)
+	}
+	if u.Sharding > Blocks {
+		return fmt.Errorf("sharding %d, known are %d to %d", u.Sharding, PerSample, Blocks)
 	}
 	for _, s := range u.Slices {
 		if s.Sample < 0 || int(s.Sample) >= len(j.Lengths) {

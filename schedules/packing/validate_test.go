@@ -32,6 +32,8 @@ func TestValidateFindsWhatIsBroken(t *testing.T) {
 		"drop other slices than the backward":              func(_ *Job, p *Plan) { p.Forward[0].Recompute, p.Backward[0].Recompute = true, true },
 		"-1 tokens of padding":                             func(_ *Job, p *Plan) { p.Forward[0].Pad = -1 },
 		"hop -1":                                           func(_ *Job, p *Plan) { p.Hop = -1 },
+		"pace 9":                                           func(_ *Job, p *Plan) { p.Pace = 9 },
+		"sharding 7":                                       func(_ *Job, p *Plan) { p.Backward[0].Sharding = 7 },
 	} {
 		j, plan := start()
 		breakIt(j, plan)
