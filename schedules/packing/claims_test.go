@@ -106,8 +106,8 @@ func TestPacksHaveLittleVariance(t *testing.T) {
 		}
 		m, err := Measure(j, j.dealt(samples))
 		require.NoError(t, err)
-		parts, _ := SlimPack{}.assign(j, descending(j.Lengths), merging{1, j.DP})
-		for _, p := range parts {
+		longest := descending(j.Lengths)
+		for _, p := range (SlimPack{}).assign(j, longest, SlimPack{}.outliers(j, longest, merging{1, j.DP})) {
 			plan := p.build(SlimPack{}, cutting{forward: 64, backward: 64, hop: 1})
 			packs, err := Measure(&p.job, plan)
 			require.NoError(t, err)

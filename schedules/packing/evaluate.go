@@ -21,9 +21,31 @@ type Timing struct {
 	Peak []float64
 }
 
-// fits says whether no rank is over the limit of memory, but for the rounding of sums
-// of fractions of tokens.
-func (t *Timing) fits(j *Job) bool { return slices.Max(t.Peak) <= j.Memory()*(1+1e-9) }
+// outcome is what plans are chosen by.
+type outcome struct {
+	fits bool
+	peak float64 // tokens
+	time unit.Time
+}
+
+// outcome says how long the plan takes and whether no rank is over the limit of
+// memory, but for the rounding of sums of fractions of tokens.
+func (t *Timing) outcome(j *Job) outcome {
+	peak := slices.Max(t.Peak)
+	return outcome{fits: peak <= j.Memory()*(1+1e-9), peak: peak, time: t.Step}
+}
+
+// better says whether a plan is to be preferred: one that fits before one that does
+// not, of those that fit the faster, of the others the one that holds less.
+func (o outcome) better(than outcome) bool {
+	switch {
+	case o.fits != than.fits:
+		return o.fits
+	case !o.fits && o.peak != than.peak:
+		return o.peak < than.peak
+	}
+	return o.time < than.time
+}
 
 // Evaluate times a plan, which must be valid, by one model for all packers: an
 // exact longest path over the passes (unit, stage).

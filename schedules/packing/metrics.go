@@ -51,7 +51,7 @@ func Measure(j *Job, p *Plan) (*Metrics, error) {
 		m.PeakTokens = max(m.PeakTokens, tokens)
 	}
 	m.PeakGiB = m.PeakTokens * j.Footprint.Activation / float64(unit.GiB)
-	m.Fits = t.fits(j)
+	m.Fits = t.outcome(j).fits
 	return m, nil
 }
 

@@ -2,8 +2,6 @@ package packing
 
 import (
 	"math"
-
-	"orrery/sim/unit"
 )
 
 func init() { register(SlimPack{}) }
@@ -38,17 +36,17 @@ func (SlimPack) Describe() string {
 
 // Pack plans a step.
 func (o SlimPack) Pack(j *Job) (*Plan, error) {
-	var best *Plan
-	bestTime, bestFits := unset, false
-	seen := map[[2]int]bool{}
 	longest := descending(j.Lengths)
+	var candidates []*outliers
 	for _, m := range o.merges(j) {
-		parts, merged := o.assign(j, longest, m)
-		if seen[merged] {
-			continue // the same samples merge replicas: the same plan
+		if c := o.outliers(j, longest, m); len(candidates) == 0 || !candidates[len(candidates)-1].equal(c) {
+			candidates = append(candidates, c)
 		}
-		seen[merged] = true
-		plan, err := o.solve(parts)
+	}
+	var best *Plan
+	var score outcome
+	for _, c := range candidates {
+		plan, err := o.solve(o.assign(j, longest, c), searchPasses/len(candidates))
 		if err != nil {
 			return nil, err
 		}
@@ -56,20 +54,24 @@ func (o SlimPack) Pack(j *Job) (*Plan, error) {
 		if err != nil {
 			return nil, err
 		}
-		fits := t.fits(j)
-		if best == nil || better(fits, t.Step, bestFits, bestTime) {
-			best, bestTime, bestFits = plan, t.Step, fits
+		if s := t.outcome(j); best == nil || s.better(score) {
+			best, score = plan, s
 		}
 	}
 	if o == (SlimPack{}) {
-		return o.orSimpler(j, best, bestTime, bestFits)
+		return o.orSimpler(j, best, score)
 	}
 	return best, nil
 }
 
+// searchPasses bounds the search, in passes and slices that are built and timed: it
+// takes about a second then, and the same plan comes out wherever it runs. What every
+// part needs once is not counted.
+const searchPasses = 1_500_000
+
 // orSimpler is the plan, or that of a simple packer whose units SlimPack can express
 // (of its padding there is no need) if it is better: in small jobs a search may miss it.
-func (SlimPack) orSimpler(j *Job, best *Plan, bestTime unit.Time, bestFits bool) (*Plan, error) {
+func (SlimPack) orSimpler(j *Job, best *Plan, score outcome) (*Plan, error) {
 	for _, p := range []Packer{padding{}, sorted{}, lengthGrouped{}, greedy{}, ffd{}, bfd{}, fixed{}, seq1F1B{}} {
 		plan, err := p.Pack(j)
 		if err != nil {
@@ -85,8 +87,8 @@ func (SlimPack) orSimpler(j *Job, best *Plan, bestTime unit.Time, bestFits bool)
 		if err != nil {
 			return nil, err
 		}
-		if fits := t.fits(j); better(fits, t.Step, bestFits, bestTime) {
-			best, bestTime, bestFits = plan, t.Step, fits
+		if s := t.outcome(j); s.better(score) {
+			best, score = plan, s
 		}
 	}
 	return best, nil
@@ -114,17 +116,14 @@ func (o SlimPack) merges(j *Job) []merging {
 	return append(out, merging{0.5, j.DP})
 }
 
-// better compares two plans: one that fits memory comes first, then the faster.
-func better(fits bool, t unit.Time, bestFits bool, best unit.Time) bool {
-	if fits != bestFits {
-		return fits
-	}
-	return t < best
-}
-
 // solve is phase 2 for all parts: the dearest is searched in full; the others start
-// from what was best there and are changed only until they are no slower.
-func (o SlimPack) solve(parts []*part) (*Plan, error) {
+// from what was best there and are changed only until they are no slower. passes
+// bounds the search.
+func (o SlimPack) solve(parts []*part, passes int) (*Plan, error) {
+	budget := passes
+	for _, p := range parts {
+		p.passes = &passes
+	}
 	dearest := 0
 	for i := range parts {
 		if parts[i].load > parts[dearest].load {
@@ -141,7 +140,7 @@ func (o SlimPack) solve(parts []*part) (*Plan, error) {
 	if parts[dearest].plan == nil {
 		return nil, parts[dearest].err
 	}
-	slowest, first := parts[dearest].time, parts[dearest].cutting
+	slowest, first := parts[dearest].score.time, parts[dearest].cutting
 	for i, p := range parts {
 		if i == dearest {
 			continue
@@ -150,13 +149,28 @@ func (o SlimPack) solve(parts []*part) (*Plan, error) {
 		if p.plan != nil {
 			p.climb(o, false, slowest+slowest/1000)
 		}
-		if !p.fits {
+		if !p.score.fits {
 			p.search(o, &first)
 		}
-		slowest = max(slowest, p.time)
+		slowest = max(slowest, p.score.time)
+	}
+	for _, p := range parts {
+		if !p.score.fits {
+			o.save(parts, budget/2)
+			break
+		}
 	}
 	o.rebalance(parts)
 	return join(parts)
+}
+
+// save searches again by the order of passes that holds the least, where the order
+// that suits the dearest part is too much for another. All parts have one order.
+func (o SlimPack) save(parts []*part, passes int) {
+	for _, p := range parts {
+		p.passes, p.plan, p.tried = &passes, nil, map[cutting]bool{}
+		p.search(o, &cutting{hop: 1, pace: PaceNeed})
+	}
 }
 
 // slimPackTokens is the size of a MicroPack where nothing searches for it.

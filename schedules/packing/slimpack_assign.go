@@ -2,6 +2,7 @@ package packing
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 )
@@ -19,44 +20,59 @@ type mergedSamples struct {
 	samples      []int32
 }
 
-// assign balances the samples over the replicas: longest first, outliers on the
-// fewest replicas that bring them below share of a replica's fair load (and their
-// activations below the limit of memory), the others to the least loaded; then
-// moves and swaps between the fullest and the emptiest. longest is the samples,
-// longest first. It returns the parts of the plan that share no lane, and how many
-// samples merge replicas and how many of them.
-func (o SlimPack) assign(j *Job, longest []int32, m merging) ([]*part, [2]int) {
-	a := &assignment{own: make([][]int32, j.DP), load: make([]float64, j.DP)}
-	order := longest
-	if o.NoAssignment {
-		order = arrival(j.Lengths)
+// outliers are the samples that merge replicas: those on the most replicas first,
+// then the longest.
+type outliers struct {
+	samples []int32
+	count   map[int32]int // replicas
+}
+
+func (a *outliers) equal(b *outliers) bool {
+	return slices.Equal(a.samples, b.samples) && maps.Equal(a.count, b.count)
+}
+
+// outliers finds the samples that merge replicas: the fewest that bring them below
+// their share of a replica's fair load, and their activations below the limit of
+// memory. longest is all samples, longest first.
+func (o SlimPack) outliers(j *Job, longest []int32, m merging) *outliers {
+	out := &outliers{count: map[int32]int{}}
+	if o.NoMerge {
+		return out
 	}
 	fair := 0.0
 	for _, l := range j.Lengths {
 		f, b := j.Cost.Sample(l)
 		fair += (f + b) / float64(j.Lanes())
 	}
-	loads := newLeast(j.DP)
-	merged, done := 0, 0
-	var outliers []int32
-	counts := map[int32]int{}
-	if !o.NoMerge {
-		for _, i := range longest {
-			n := j.mergeOf(j.Lengths[i], m.share*fair, m.most)
-			if n == 1 {
-				break // and so for all that are shorter
-			}
-			outliers, counts[i] = append(outliers, i), n
-			merged += n
+	for _, i := range longest {
+		n := j.mergeOf(j.Lengths[i], m.share*fair, m.most)
+		if n == 1 {
+			break // and so for all that are shorter
 		}
+		out.samples = append(out.samples, i)
+		out.count[i] = n
 	}
-	slices.SortStableFunc(outliers, func(x, y int32) int { return cmp.Compare(counts[y], counts[x]) })
-	for _, i := range outliers {
-		a.place(j, loads, i, counts[i])
+	slices.SortStableFunc(out.samples, func(x, y int32) int { return cmp.Compare(out.count[y], out.count[x]) })
+	return out
+}
+
+// assign balances the samples over the replicas: outliers first, then longest first
+// to the least loaded; then moves and swaps between the fullest and the emptiest. It
+// returns the parts of the plan that share no lane.
+func (o SlimPack) assign(j *Job, longest []int32, merged *outliers) []*part {
+	a := &assignment{own: make([][]int32, j.DP), load: make([]float64, j.DP)}
+	order := longest
+	if o.NoAssignment {
+		order = arrival(j.Lengths)
+	}
+	loads := newLeast(j.DP)
+	for _, i := range merged.samples {
+		a.place(j, loads, i, merged.count[i])
 	}
 	loads.fill()
+	done := 0
 	for _, i := range order {
-		if counts[i] > 0 {
+		if merged.count[i] > 0 {
 			continue
 		}
 		f, b := j.Cost.SampleOn(j.Lengths[i], 0, j.CP)
@@ -77,7 +93,7 @@ func (o SlimPack) assign(j *Job, longest []int32, m merging) ([]*part, [2]int) {
 			sortDescending(j, a.own[r])
 		}
 	}
-	return a.parts(j), [2]int{len(outliers), merged}
+	return a.parts(j)
 }
 
 func sortDescending(j *Job, samples []int32) {

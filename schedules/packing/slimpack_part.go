@@ -3,8 +3,6 @@ package packing
 import (
 	"math"
 	"slices"
-
-	"orrery/sim/unit"
 )
 
 // part is replicas that no other replica runs anything together with: it is
@@ -19,11 +17,12 @@ type part struct {
 	load   float64
 
 	tried   map[cutting]bool
+	most    int     // units that the search tries at most
 	cutting cutting // that gave the plan
 	plan    *Plan   // nil where err says why there is none
 	err     error
-	time    unit.Time
-	fits    bool
+	score   outcome
+	passes  *int // left to the search, of all parts together
 }
 
 // cutting is how a part is cut into units.
@@ -83,11 +82,12 @@ func (p *part) try(o SlimPack, c cutting) bool {
 		p.err = err
 		return false
 	}
-	fits := t.fits(&p.job)
-	if p.plan != nil && !better(fits, t.Step, p.fits, p.time) {
+	*p.passes -= (len(plan.Forward)+len(plan.Backward))*p.job.PP + len(p.ids)
+	score := t.outcome(&p.job)
+	if p.plan != nil && !score.better(p.score) {
 		return false
 	}
-	p.plan, p.time, p.fits, p.cutting = plan, t.Step, fits, c
+	p.plan, p.score, p.cutting = plan, score, c
 	return true
 }
 
@@ -139,7 +139,9 @@ func (p *part) cutter(count int, forward bool) cutter {
 	if w > 1 {
 		quantum *= 2 * w
 	}
-	return cutter{job: &p.job, unit: Unit{Width: int32(w)}, forward: forward, quantum: quantum}
+	// Stages hold a unit each at least, so a longer unit than this cannot fit.
+	most := max(1, int(p.job.Memory()/(1+p.job.Footprint.kvShare())/float64(p.job.PP)*float64(w)))
+	return cutter{job: &p.job, unit: Unit{Width: int32(w)}, forward: forward, quantum: quantum, most: most}
 }
 
 // units adds those of samples that run on count replicas.
@@ -162,7 +164,7 @@ func (p *part) units(o SlimPack, c cutting, plan *Plan, first, count int, sample
 			cut.whole = p.longest(&cut, samples, target)
 		}
 		if c.tokens > 0 {
-			cut.most = c.tokens * count * p.job.CP
+			cut.most = min(cut.most, c.tokens*count*p.job.CP)
 			cuts[k] = cut.units(cut.queue(samples), target)
 			continue
 		}

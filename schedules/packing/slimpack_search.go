@@ -20,6 +20,7 @@ func (p *part) search(o SlimPack, like *cutting) {
 	if o.NoAsymmetry {
 		long = []bool{true, false} // the reverse of a long chain holds much memory
 	}
+	guesses := p.guesses()
 	// The shared partition has an optimum of its own, so the climb begins at both.
 	shared := []bool{false, true}
 	if o.NoAsymmetry {
@@ -27,7 +28,7 @@ func (p *part) search(o SlimPack, like *cutting) {
 	}
 	var best *part
 	keep := func() {
-		if p.plan != nil && (best == nil || better(p.fits, p.time, best.fits, best.time)) {
+		if p.plan != nil && (best == nil || p.score.better(best.score)) {
 			found := *p
 			best = &found
 		}
@@ -35,11 +36,11 @@ func (p *part) search(o SlimPack, like *cutting) {
 	keep() // what was found before is not tried again
 	for _, sh := range shared {
 		p.plan = nil
-		for _, n := range p.guesses() {
+		for _, n := range guesses {
 			for _, l := range long {
 				for _, c := range orders {
 					c.forward, c.backward, c.long, c.shared = n[fwd], n[bwd], l, sh
-					if !sh || l {
+					if (!sh || l) && (p.plan == nil || *p.passes > 0) {
 						p.try(o, c)
 					}
 				}
@@ -58,11 +59,14 @@ func (p *part) search(o SlimPack, like *cutting) {
 // climb changes one thing at a time as long as that helps, by smaller and smaller
 // steps, until the part is as fast as enough.
 func (p *part) climb(o SlimPack, free bool, enough unit.Time) {
+	if p.most == 0 {
+		p.guesses()
+	}
 	for step := 2.0; step > 1.1; step = math.Sqrt(step) {
 		for improved := true; improved; {
 			improved = false
 			for _, next := range p.neighbours(o, step, free) {
-				if p.fits && p.time <= enough {
+				if *p.passes < 0 || p.score.fits && p.score.time <= enough {
 					return
 				}
 				if p.try(o, next) {
@@ -80,7 +84,7 @@ func (p *part) climb(o SlimPack, free bool, enough unit.Time) {
 func (p *part) guesses() [][2]int {
 	total := p.totals()
 	var out [][2]int
-	for _, scale := range []float64{0.25, 0.5, 1, 2, 4} {
+	for _, scale := range []float64{1, 0.5, 2, 0.25} {
 		var n [2]int
 		for k, fixed := range [2]float64{p.job.Cost.UnitS, p.job.Cost.UnitBackS} {
 			n[k] = p.bounded(math.Sqrt(float64(p.job.PP-1)*total[k]/fixed) * scale)
@@ -88,6 +92,11 @@ func (p *part) guesses() [][2]int {
 		if !slices.Contains(out, n) {
 			out = append(out, n)
 		}
+	}
+	// Far more than the optimum only cost time, here and on the cluster.
+	p.most = 0
+	for _, n := range out {
+		p.most = max(p.most, 2*n[fwd], 2*n[bwd])
 	}
 	// And as many as there are microbatches in classic packing.
 	tokens := 0
@@ -99,6 +108,7 @@ func (p *part) guesses() [][2]int {
 		tokens = max(tokens, t)
 	}
 	rows := p.bounded(float64(tokens) / float64(p.job.Context))
+	p.most = max(p.most, 8*rows)
 	return append(out, [2]int{rows, rows})
 }
 
@@ -127,7 +137,7 @@ func (p *part) neighbours(o SlimPack, step float64, free bool) []cutting {
 			out = append(out, n)
 		}
 	}
-	more := func(n int) int { return p.bounded(max(float64(n+1), float64(n)*step)) }
+	more := func(n int) int { return min(p.bounded(max(float64(n+1), float64(n)*step)), max(n, p.most)) }
 	less := func(n int) int { return p.bounded(min(float64(n-1), float64(n)/step)) }
 	add(func(n *cutting) { n.forward, n.backward = more(c.forward), more(c.backward) })
 	add(func(n *cutting) { n.forward, n.backward = less(c.forward), less(c.backward) })
@@ -163,10 +173,10 @@ func (o SlimPack) rebalance(parts []*part) {
 			if len(p.own) > 1 {
 				continue
 			}
-			if slow < 0 || p.time > parts[slow].time {
+			if slow < 0 || p.score.time > parts[slow].score.time {
 				slow = i
 			}
-			if fast < 0 || p.time < parts[fast].time {
+			if fast < 0 || p.score.time < parts[fast].score.time {
 				fast = i
 			}
 		}
@@ -179,8 +189,8 @@ func (o SlimPack) rebalance(parts []*part) {
 // move takes the sample nearest to half of the difference from slow to fast; it
 // reports whether the slower of the two is faster then, and changes nothing else.
 func (o SlimPack) move(slow, fast *part) bool {
-	gap := (slow.time - fast.time).Seconds()
-	if gap <= 2e-3*slow.time.Seconds() || len(slow.ids) < 2 || !slow.fits || !fast.fits {
+	gap := (slow.score.time - fast.score.time).Seconds()
+	if gap <= 2e-3*slow.score.time.Seconds() || len(slow.ids) < 2 || !slow.score.fits || !fast.score.fits {
 		return false
 	}
 	best, off := -1, gap/2
@@ -199,7 +209,7 @@ func (o SlimPack) move(slow, fast *part) bool {
 	less, more := slow.with(stay), fast.with(come)
 	less.try(o, slow.cutting)
 	more.try(o, fast.cutting)
-	if max(less.time, more.time) >= slow.time || !less.fits || !more.fits {
+	if max(less.score.time, more.score.time) >= slow.score.time || !less.score.fits || !more.score.fits {
 		return false
 	}
 	*slow, *fast = *less, *more
@@ -220,5 +230,6 @@ func (p *part) globalIDs(samples []int32) []int32 {
 func (p *part) with(samples []int32) *part {
 	out := newPart(p.all, p.first, p.first+1)
 	out.own[0] = out.add(samples)
+	out.passes = p.passes
 	return out
 }

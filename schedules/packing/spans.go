@@ -95,7 +95,7 @@ func powerFor(tokens, perLane int) int {
 // fastest is the best of candidates by the simulator: that fit memory first.
 func (j *Job) fastest(candidates func(yield func(*Plan) bool)) (*Plan, error) {
 	var best *Plan
-	bestTime, bestFits := unset, false
+	var score outcome
 	var failed error
 	candidates(func(p *Plan) bool {
 		t, err := Evaluate(j, p)
@@ -103,8 +103,8 @@ func (j *Job) fastest(candidates func(yield func(*Plan) bool)) (*Plan, error) {
 			failed = err
 			return false
 		}
-		if fits := t.fits(j); best == nil || better(fits, t.Step, bestFits, bestTime) {
-			best, bestTime, bestFits = p, t.Step, fits
+		if s := t.outcome(j); best == nil || s.better(score) {
+			best, score = p, s
 		}
 		return true
 	})

@@ -81,21 +81,21 @@ func (w wlbLLM) shard(j *Job, rows [][]int32) *Plan {
 	return plan
 }
 
-// outliers are the lengths, as shares of the context, from which samples wait: one
+// waiting are the lengths, as shares of the context, from which samples wait: one
 // queue for each. The paper tunes its thresholds; these are assumed.
-var outliers = []float64{0.25, 0.5, 0.75}
+var waiting = []float64{0.25, 0.5, 0.75}
 
 // Regroup delays outliers: a queue gives one sample to each microbatch of a step
 // when it has that many. The last step takes what still waits.
 func (wlbLLM) Regroup(j *Job, lengths []int, steps [][]int) [][]int {
-	queues := make([][]int, len(outliers))
+	queues := make([][]int, len(waiting))
 	out := make([][]int, len(steps))
 	for s, samples := range steps {
 		tokens := 0
 		for _, i := range samples {
 			tokens += lengths[i]
 			level := -1
-			for k, share := range outliers {
+			for k, share := range waiting {
 				if float64(lengths[i]) > share*float64(j.Context) {
 					level = k
 				}
