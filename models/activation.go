@@ -72,6 +72,9 @@ const (
 // they grow by max over mean load. A fully recomputed layer keeps
 // FullRecomputeBytes instead.
 func (m *Model) Activations(i int64) []ActPart {
+	if m.Net != nil {
+		return nil // what they keep depends on the batch: Layer.SavedBytes
+	}
 	parts := m.attnActivations()
 	if m.IsMoE(i) {
 		return append(parts, m.moeActivations()...)
