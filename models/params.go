@@ -136,8 +136,8 @@ func (m *Model) norm(width int64) int64 {
 	return width
 }
 
-// matrices is the number of weight matrices of an MLP.
-func (m *Model) matrices() int64 {
+// Matrices is the number of weight matrices of an MLP.
+func (m *Model) Matrices() int64 {
 	if m.Gated {
 		return 3
 	}
@@ -146,9 +146,9 @@ func (m *Model) matrices() int64 {
 
 // mlp is the number of parameters of an MLP from and to width elements.
 func (m *Model) mlp(width, ffn int64) int64 {
-	n := m.matrices() * width * ffn
+	n := m.Matrices() * width * ffn
 	if m.Bias {
-		n += (m.matrices()-1)*ffn + width
+		n += (m.Matrices()-1)*ffn + width
 	}
 	return n
 }
