@@ -74,6 +74,17 @@ func (m *Model) NetFLOPs(b Batch) float64 {
 	return sum
 }
 
+// LongestUtterance is how many tokens the learned positions of a Net allow; 0 is
+// no limit.
+func (m *Model) LongestUtterance() int64 {
+	for _, l := range m.Net {
+		if e, ok := l.(Embedding); ok {
+			return e.Positions - e.Unused
+		}
+	}
+	return 0
+}
+
 // Losses are the loss layers of a Net.
 func (m *Model) Losses() []Loss {
 	var out []Loss

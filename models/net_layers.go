@@ -4,6 +4,7 @@ package models
 // normalises the sum where Norm says so ("layer"; "" does not).
 type Embedding struct {
 	Vocab, Width, Positions, Types int64
+	Unused                         int64 // positions that no token has
 	Norm                           string
 }
 
@@ -30,6 +31,7 @@ func (e Embedding) check(c *checker) {
 	c.within("width", e.Width, 1, maxHidden)
 	c.within("positions", e.Positions, 0, maxWidth)
 	c.within("types", e.Types, 0, maxWidth)
+	c.within("unused", e.Unused, 0, e.Positions)
 }
 
 // Encoder is one layer of a transformer encoder: attention in which every token

@@ -22,10 +22,11 @@ func slu(hidden, headDim int64, encoder ...Layer) []Layer {
 }
 
 // xlmr is XLM-R without the pooler of its pre-training: learned positions, one
-// token type, post-norm, GELU, biases.
+// token type, post-norm, GELU, biases. Positions count from 2 (fairseq's
+// padding index and one).
 func xlmr(layers int, hidden, ffn, heads int64) []Layer {
 	return slices.Concat(
-		[]Layer{Embedding{Vocab: 250002, Width: hidden, Positions: 514, Types: 1, Norm: "layer"}},
+		[]Layer{Embedding{Vocab: 250002, Width: hidden, Positions: 514, Unused: 2, Types: 1, Norm: "layer"}},
 		repeat(layers, Encoder{Hidden: hidden, FFN: ffn, Heads: heads, HeadDim: hidden / heads, Bias: true, Norm: "layer"}))
 }
 

@@ -57,9 +57,21 @@ func (r *resolver) checkData() {
 	if d.DialogueUtterances > float64(d.LongestDialogue) {
 		r.fail([]string{"data.dialogue_utterances", "data.longest_dialogue"}, "the mean is above the longest, data.longest_dialogue", fmt.Sprint(d.DialogueUtterances), fmt.Sprintf("up to %d", d.LongestDialogue))
 	}
-	most := float64(t.GlobalBatch) * float64(d.LongestDialogue)
-	if most > maxDrawn || float64(t.MicroBatch)*float64(d.LongestDialogue)*math.Pow(float64(max(t.SequenceLength, d.LongestDialogue)), 2) > 1<<53 {
-		r.fail([]string{"training.global_batch", "data.longest_dialogue", "training.sequence_length"}, "too many utterances or tokens in a step", fmt.Sprintf("%d sequences of up to %d utterances of %d tokens", t.GlobalBatch, d.LongestDialogue, t.SequenceLength), fmt.Sprintf("up to %d utterances", maxDrawn))
+	longest := int64(maxSteps)
+	if n := r.s.Model.LongestUtterance(); n > 0 {
+		longest = min(longest, n)
+	}
+	if t.SequenceLength > longest {
+		r.fail([]string{"training.sequence_length", "model.name"}, "utterances are longer than "+r.s.Model.Name+" has positions or steps for", fmt.Sprint(t.SequenceLength), fmt.Sprintf("up to %d", longest))
+	}
+	if most := float64(t.GlobalBatch) * float64(d.LongestDialogue); most > maxDrawn {
+		r.fail([]string{"training.global_batch", "data.longest_dialogue"}, "too many utterances in a step", fmt.Sprintf("%d sequences of up to %d", t.GlobalBatch, d.LongestDialogue), fmt.Sprintf("up to %d", maxDrawn))
+	}
+	if t.Microbatches > maxSteps {
+		r.fail([]string{"training.microbatches", "training.global_batch"}, "too many microbatches, each of which has a shape of its own", fmt.Sprint(t.Microbatches), fmt.Sprintf("up to %d", maxSteps))
+	}
+	if d.ByDialogue && t.MicroBatch > maxSteps {
+		r.fail([]string{"training.micro_batch", "data.by_dialogue"}, "too many dialogues to loop over", fmt.Sprint(t.MicroBatch), fmt.Sprintf("up to %d, or data.by_dialogue = false", maxSteps))
 	}
 	if d.Consistency && len(r.s.Model.Losses()) == 0 {
 		r.fail([]string{"data.consistency"}, "the model has no outputs to make consistent", "true", "false")
@@ -68,8 +80,12 @@ func (r *resolver) checkData() {
 	r.checkNetTraining()
 }
 
-// maxDrawn bounds the utterances of a step, each of which has a length.
-const maxDrawn = 1 << 22
+// Bounds of what is drawn or launched one by one: utterances of a step, each of
+// which has a length; steps of a recurrent layer, microbatches, and loops.
+const (
+	maxDrawn = 1 << 22
+	maxSteps = 4096
+)
 
 // checkNetParallel: layers that are no transformer's are replicated, not cut.
 func (r *resolver) checkNetParallel() {

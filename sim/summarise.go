@@ -335,6 +335,8 @@ func (r *Result) Metric(name string) (float64, error) {
 		return r.BubbleFraction, nil
 	case "exposed_comm_fraction":
 		return r.ExposedCommFraction, nil
+	case "launch_bound_fraction":
+		return r.Launching.BoundFraction, nil
 	case "peak_memory_gib":
 		return r.PeakMemoryGiB, nil
 	case "fits":

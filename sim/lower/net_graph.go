@@ -9,8 +9,9 @@ import (
 // (RaleLee/Co-GAT, nn/encode.py, GraphAttentionLayer): head after head, the
 // features of every pair of nodes concatenated in memory, scored by one vector,
 // masked, and used as weights. With fused kernels the heads are one product, a
-// pair's score is the sum of its nodes' two, and mask to dropout are one kernel:
-// the same numbers without the square of features.
+// pair's score is the sum of its nodes' two, which one pass over the features
+// computes, and mask to dropout are one kernel: the same numbers without the
+// square of features.
 func (n *netShapes) graph(b *builder, g models.Graph, backward bool) {
 	gs := graphShapes{n, g, g.Nodes(n.batch), g.Pairs(n.batch)}
 	switch {
@@ -107,7 +108,7 @@ func (s graphShapes) compact(b *builder) {
 	h, out := s.g.Heads, s.g.Out
 	s.dropout(b, s.nodes*s.g.In)
 	s.dense(b, "features", GraphAttention, s.nodes, h*out, s.g.In)
-	s.dense(b, "scores", GraphAttention, s.nodes, 2*h, h*out)
+	s.features(b, "scores of nodes", s.nodes*h, 2*s.nodes*h/out+1)
 	s.small(b, 2*h, 5*h, "add, mask, softmax, dropout")
 	s.sums(b, "weighted sum", h, s.weightedSum)
 	s.features(b, "elu", s.nodes*h, s.nodes*h)
@@ -120,8 +121,8 @@ func (s graphShapes) compactBackward(b *builder) {
 	s.sums(b, "d features", h, s.weightedSum)
 	s.small(b, 7*h, 2*h, "d dropout, softmax")
 	s.small(b, 2*h, 0, "sums of score grads")
-	s.denseBackward(b, "scores", GraphAttention, s.nodes, 2*h, h*out, true)
-	s.features(b, "sum of feature grads", 2*s.nodes*h, s.nodes*h)
+	s.features(b, "d scores of nodes", 2*s.nodes*h, s.nodes*h)
+	s.features(b, "scoring vector grads", s.nodes*h, 2*h)
 	s.denseBackward(b, "features", GraphAttention, s.nodes, h*out, s.g.In, true)
 	s.dropoutBackward(b, s.nodes*s.g.In)
 }

@@ -91,6 +91,7 @@ func (p *printer) headline(r *sim.Result) {
 		row("throughput", fmt.Sprintf("%.0f tokens/s/GPU", r.TokensPerSPerGPU), where(r)),
 		row("model FLOP/s", fmt.Sprintf("%.1f TFLOP/s/GPU", r.ModelTFLOPSPerGPU), fmt.Sprintf("MFU %.1f %% of the peak of the precision", 100*r.MFU)),
 		row("bubble", fmt.Sprintf("%.1f %%", 100*r.BubbleFraction), fmt.Sprintf("exposed communication %.1f %%", 100*r.ExposedCommFraction)),
+		row("launches", fmt.Sprintf("%d kernels", r.Launching.Kernels), fmt.Sprintf("launch-bound %.1f %% of the step", 100*r.Launching.BoundFraction)),
 		row("peak memory", fmt.Sprintf("%.1f GiB", r.PeakMemoryGiB), fits),
 		row("prices", r.Profile, sources(r)),
 	})
