@@ -93,22 +93,22 @@ var launchRemedies = []change{
 		old := s.Framework.CUDAGraphs
 		s.Framework.CUDAGraphs = true
 		return !old
-	}},
+	}, true},
 	{"framework.fused_kernels = true", func(s *scenarios.Scenario) bool {
 		old := s.Framework.FusedKernels
 		s.Framework.FusedKernels = true
 		return !old
-	}},
+	}, true},
 	{"data.by_dialogue = false", func(s *scenarios.Scenario) bool {
 		old := s.Data.ByDialogue
 		s.Data.ByDialogue = false
 		return old
-	}},
+	}, true},
 	{"4 x training.micro_batch and global_batch", func(s *scenarios.Scenario) bool {
 		s.Training.MicroBatch *= 4
 		s.Training.GlobalBatch *= 4
 		return true
-	}},
+	}, true},
 }
 
 // launchChanges tries each remedy alone and keeps those that fit and are faster by
