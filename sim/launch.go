@@ -38,7 +38,7 @@ const graphLaunch = 1_040_000 * unit.Picosecond
 
 // launchBound is the fraction from which on a step counts as bound by launches,
 // so that changes are tried.
-const launchBound = 0.25
+const launchBound = 0.2
 
 // launching adds up the compute lanes.
 func (r *Run) launching() {

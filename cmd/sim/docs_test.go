@@ -37,7 +37,7 @@ var resultDocs = []struct{ field, unit, doc string }{
 	{"phases_s", "s", "the mean rank's passes: forward, backward_input, backward_weight, recompute, exposed communication inside them included"},
 	{"hidden_comm_s", "s", "communication of the mean rank that ran behind compute, by kind"},
 	{"critical_path", "1", "share of each kind of work on the longest chain of ops"},
-	{"launching", "1", "launches of the mean rank: `bound_fraction`, the share of the step in which the GPU waits for the host (`wait_fraction`) or runs kernels shorter than their launch; `kernels` launched in a step; `per_kernel_us`, what a launch takes; where the fraction is 0.25 or more `changes` that help, each alone (`change`, `speedup` of the tokens a second, `bound_fraction`)"},
+	{"launching", "1", "launches of the mean rank: `bound_fraction`, the share of the step in which the GPU waits for the host (`wait_fraction`) or runs kernels shorter than their launch; `kernels` launched in a step; `per_kernel_us`, what a launch takes; where the fraction is 0.2 or more `changes` that help, each alone (`change`, `speedup` of the tokens a second, `bound_fraction`)"},
 	{"padding_fraction", "1", "share of the rows of tokens that are padding; absent without padding"},
 	{"gpus", "", "GPUs of the job"},
 	{"schedule", "", "the pipeline schedule that ran"},

@@ -50,8 +50,8 @@ func (n *netShapes) normOf(b *builder, name, how string, rows, width int64, back
 	case how == "layer" && !backward:
 		b.compute(name, Elementwise, mem("layernorm", x, x))
 	case how == "layer":
-		b.compute("d "+name, Elementwise, mem("layernorm", 2*x, x))
-		b.b.Ops[b.compute("d "+name+" weight", Elementwise, mem("layernorm", 2*x, 4*width))].Wgrad = true
+		b.compute("d "+name, Elementwise, mem("layernorm_bwd", 2*x, x))
+		b.b.Ops[b.compute("d "+name+" weight", Elementwise, mem("copy", 2*x, 4*width))].Wgrad = true
 	case !backward:
 		n.norm(b, name, rows, width)
 	default:
@@ -66,7 +66,7 @@ func (n *netShapes) dropAddNorm(b *builder, how string, rows, width int64, backw
 	case n.fw.FusedKernels && !backward:
 		b.compute("dropout, residual, norm", Elementwise, mem("layernorm", 2*x, 2*x+x/2))
 	case n.fw.FusedKernels:
-		b.compute("d dropout, residual, norm", Elementwise, mem("layernorm", 3*x+x/2, 2*x))
+		b.compute("d dropout, residual, norm", Elementwise, mem("layernorm_bwd", 3*x+x/2, 2*x))
 	case !backward:
 		n.dropout(b, rows*width)
 		n.add(b, "residual", rows*width)
