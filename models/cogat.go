@@ -36,8 +36,8 @@ func coGAT(vocab, embedding int64, extra int, acts, sentiments int64) []Layer {
 
 // The README's settings: embeddings of 800 and two graph layers (a single stack
 // of eight heads and one) for Mastodon, embeddings of 128 and three for
-// DailyDialog. The code gives 15 acts and 3 sentiments, 4 acts and 7 emotions;
-// the sizes of the vocabularies are not published and assumed.
+// DailyDialog. Labels are counted from the data when the code starts: 15 acts and
+// 3 sentiments, 4 acts and 7 emotions are assumed, as are the vocabularies.
 func init() {
 	const source = "arXiv:2012.13260; layers and settings: RaleLee/Co-GAT, README.md and nn/; vocabulary assumed"
 	register(network("co-gat-mastodon", "Co-GAT for Mastodon", source, coGAT(5_000, 800, 0, 15, 3)...))
