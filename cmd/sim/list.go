@@ -99,4 +99,10 @@ func (c *listCmd) Run(std *streams) error {
 	return report.Table(std.out, head, rows)
 }
 
-func billions(n int64) string { return fmt.Sprintf("%.2f B", float64(n)/1e9) }
+// billions is a number of parameters, of small ones in millions.
+func billions(n int64) string {
+	if n < 1e8 {
+		return fmt.Sprintf("%.2f M", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.2f B", float64(n)/1e9)
+}
