@@ -19,6 +19,9 @@ func (p *Profile) Price(k Kernel) (Estimate, error) {
 	if err := validKernel(k); err != nil {
 		return Estimate{}, err
 	}
+	if v, ok := k.(VarlenAttention); ok { // of kernels of one length, each by its own fit
+		return p.varlen(v)
+	}
 	e, err := p.own(k)
 	if err != nil && p.base != nil {
 		if d, derr := p.derived(k); derr == nil {
@@ -56,6 +59,8 @@ func validKernel(k Kernel) error {
 			}
 		}
 		return bad(k.DType)
+	case VarlenAttention:
+		return k.valid()
 	case MoE:
 		return bad(k.DType)
 	case ExpertExchange:
