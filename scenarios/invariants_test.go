@@ -240,7 +240,7 @@ func TestSchemaCoversScenario(t *testing.T) {
 				walk(v.Index(0), path+"[]")
 				return
 			}
-			if path != ".Model.Net" { // of the catalogue only
+			if path != ".Model.Net" && path != ".Data.Packing.read" { // of the catalogue only; of the file of lengths
 				t.Errorf("%s has no key", path)
 			}
 		default:

@@ -34,6 +34,7 @@ type field struct {
 	required bool   // neither default nor derivation
 	moe      bool   // present only in mixture-of-experts models
 	net      bool   // present only in models that list their layers
+	packed   bool   // present only where samples are packed; of both, where one of them holds
 }
 
 // maxInt bounds every integer of the language, so that products of two fit.
@@ -205,16 +206,21 @@ func (f *field) store(s *Scenario, v any) {
 	dst.Set(reflect.ValueOf(v).Convert(dst.Type()))
 }
 
+// absent reports whether the scenario's sequences are of a kind without the key.
+func (f *field) absent(s *Scenario) bool {
+	return (f.net || f.packed) && !(f.net && s.Model.Net != nil) && !(f.packed && s.Data.Packed())
+}
+
 // load reads the value; nil if the scenario has no such place.
 func (f *field) load(s *Scenario) any {
-	if f.moe && s.Model.MoE == nil || f.net && s.Model.Net == nil || strings.HasPrefix(f.key, "expect.") {
+	if f.moe && s.Model.MoE == nil || f.absent(s) || strings.HasPrefix(f.key, "expect.") {
 		return nil
 	}
 	return reflect.ValueOf(f.at(s)).Elem().Interface()
 }
 
 var (
-	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, dataKeys, parallelKeys, scheduleKeys, frameworkKeys, expectKeys)
+	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, dataKeys, packingKeys, parallelKeys, scheduleKeys, frameworkKeys, expectKeys)
 	byKey  = index(schema)
 )
 

@@ -63,6 +63,9 @@ func (r *Run) cheapestFit(haveGiB float64) string {
 	if r.opt.quiet {
 		return ""
 	}
+	if r.Plan.Varlen != nil { // each change would be packed anew
+		return "less does with training.recompute, more pp or cp, or a packer that cuts samples (slimpack, chunkflow, seq1f1b)"
+	}
 	best, bestTime := "", 0.0
 	for _, c := range changes {
 		s := *r.Scenario

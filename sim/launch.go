@@ -67,7 +67,7 @@ func (r *Run) launching() {
 		BoundFraction: (waits + short).Seconds() / ranks / step, WaitFraction: waits.Seconds() / ranks / step,
 		Kernels: kernels / int64(len(r.Step.Lanes)), PerKernelUS: launch.Micros(),
 	}
-	if r.Result.Launching.BoundFraction >= launchBound && !r.opt.quiet {
+	if r.Result.Launching.BoundFraction >= launchBound && !r.opt.quiet && r.Plan.Varlen == nil {
 		r.Result.Launching.Changes = r.launchChanges()
 	}
 }

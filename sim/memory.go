@@ -26,7 +26,7 @@ const fragmentation = 0.03
 func (r *Run) HeldBytes() []unit.Bytes {
 	out := make([]unit.Bytes, len(r.Step.Lanes))
 	for rank := range out {
-		l := r.Plan.Static(rank)
+		l := r.Plan.Static(rank % r.stages())
 		out[rank] = unit.Bytes(l.Sum() - l.Logits - l.Workspace)
 	}
 	return out
@@ -44,6 +44,23 @@ func (r *Run) MemoryCurve(rank int) []timeline.MemoryPoint {
 	return out
 }
 
+// stages is the number of ranks of a pipeline. Where samples are packed, the lanes of
+// one replica follow those of another.
+func (r *Run) stages() int { return int(r.Scenario.Parallel.PP) }
+
+// fullest is the peak of a pipeline rank: of the replica that holds most, where they
+// differ.
+func (r *Run) fullest(stage int) timeline.MemoryPoint {
+	all := r.activations()
+	peak := all[stage].Peak
+	for rank := stage + r.stages(); rank < len(r.Step.Lanes); rank += r.stages() {
+		if all[rank].Peak.Bytes > peak.Bytes {
+			peak = all[rank].Peak
+		}
+	}
+	return peak
+}
+
 // activations is the memory of the program's own events, by rank.
 func (r *Run) activations() []timeline.Memory {
 	if r.inFlight == nil {
@@ -57,9 +74,9 @@ func (r *Run) activations() []timeline.Memory {
 func (r *Run) memory(gpu *hw.GPU) {
 	res := r.Result
 	gib := float64(unit.GiB)
-	for rank := range r.Step.Lanes {
-		l, peak := r.Plan.Static(rank), r.activations()[rank].Peak
-		sm := StageMemory{Stage: rank, At: r.OpName(peak.Op), Breakdown: map[string]float64{}}
+	for stage := range r.stages() {
+		l, peak := r.Plan.Static(stage), r.fullest(stage)
+		sm := StageMemory{Stage: stage, At: r.OpName(peak.Op), Breakdown: map[string]float64{}}
 		total := float64(peak.Bytes) + l.Sum()
 		for _, it := range l.Items() {
 			if it.Bytes > 0 {
@@ -94,6 +111,9 @@ func (r *Run) OpName(id program.OpID) string {
 	if tag.Microbatch < 0 {
 		return r.Program.Works[r.Program.Work[id]].Name
 	}
+	if r.Plan.Varlen != nil {
+		return fmt.Sprintf("%s of unit %d, stage %d", what, tag.Microbatch, tag.Stage)
+	}
 	return fmt.Sprintf("%s of microbatch %d, stage %d", what, tag.Microbatch, tag.Stage)
 }
 
@@ -108,6 +128,13 @@ func (r *Run) Tag(id program.OpID) lower.Tag {
 // RankName names a rank of the program that ran.
 func (r *Run) RankName(rank int) string {
 	pp := len(r.Step.Lanes)
+	if r.Plan.Varlen != nil {
+		name := fmt.Sprintf("replica %d, stage %d", rank%pp/r.stages(), rank%r.stages())
+		if r.folded != nil {
+			name += fmt.Sprintf(", copy %d", rank/pp)
+		}
+		return name
+	}
 	if r.folded == nil {
 		return fmt.Sprintf("stage %d", rank)
 	}
@@ -117,6 +144,9 @@ func (r *Run) RankName(rank int) string {
 // megatronEstimate is what Megatron-LM's theoretical_memory_usage.py would
 // print, in bytes.
 func (r *Run) megatronEstimate() float64 {
+	if r.Plan.Varlen != nil { // it knows sequences of one length
+		return 0
+	}
 	par, tr := r.Scenario.Parallel, r.Scenario.Training
 	if r.Plan.Model.Net != nil { // the script knows transformers
 		return 0

@@ -25,7 +25,7 @@ func (r *Run) summarise(gpu *hw.GPU) error {
 		peak = p
 	}
 	res := &Result{
-		Name: s.Name, StepTimeS: step, GPUs: s.Cluster.GPUs, Schedule: s.Schedule.Name, Profile: r.prices.profile.Name,
+		Name: s.Name, StepTimeS: step, GPUs: s.Cluster.GPUs, Schedule: r.scheduleName(), Profile: r.prices.profile.Name,
 		TokensPerSPerGPU:     tokens / step / n,
 		ModelTFLOPSPerGPU:    modelFLOPs / step / n / 1e12,
 		HardwareTFLOPSPerGPU: hardwareFLOPs / step / n / 1e12,
@@ -47,6 +47,9 @@ func (r *Run) summarise(gpu *hw.GPU) error {
 	r.memory(gpu)
 	r.launching()
 	r.warn()
+	if err := r.packing(); err != nil {
+		return err
+	}
 	return r.expect()
 }
 
@@ -78,6 +81,9 @@ func (r *Run) flops() (model, hardware float64) {
 	}
 	model = m.StepFLOPs(seq, b, r.Plan.Vocab).Total()
 	hardware = float64(b) * m.HardwareFLOPs([]int64{seq}, r.Plan.Vocab).Total()
+	if r.Plan.Varlen != nil {
+		model, hardware = r.packedFLOPs()
+	}
 	if s.Training.Finetune == "lora" {
 		hardware *= 2.0 / 3
 	}
@@ -140,6 +146,11 @@ func (r *Run) breakdown() map[string]float64 {
 // chargeWorks adds what the lanes of the mean pipeline rank ran.
 func (r *Run) chargeWorks(out, hidden map[string]float64) {
 	p := r.Step.Program
+	ranks := float64(len(r.Step.Lanes))
+	shared := map[program.LaneID]int64{} // ranks of a data-parallel lane
+	for _, l := range r.Step.Lanes {
+		shared[l.DP]++
+	}
 	compute, dp := make([]int64, len(p.Works)), make([]int64, len(p.Works))
 	for id, w := range p.Work {
 		lanes := r.Step.Lanes[p.Lanes[p.Lane[id]].Rank]
@@ -147,10 +158,9 @@ func (r *Run) chargeWorks(out, hidden map[string]float64) {
 		case lanes.Compute:
 			compute[w]++
 		case lanes.DP:
-			dp[w]++
+			dp[w] += shared[lanes.DP]
 		}
 	}
-	ranks := float64(len(r.Step.Lanes))
 	phases := map[string]float64{}
 	r.Result.PhasesS = phases
 	for w := range p.Works {
@@ -198,8 +208,13 @@ func (r *Run) charge(wait map[string]unit.Time, id program.OpID, gap unit.Time, 
 	switch k := p.Works[p.Work[b]].Kind; k {
 	case program.GradReduce, program.ParamGather:
 		from, own := p.Lanes[p.Lane[b]].Rank, p.Lanes[p.Lane[id]].Rank
-		if pp := int32(len(r.Step.Lanes)); from%pp == own%pp {
+		if pp := int32(r.stages()); from%pp == own%pp {
 			from = own // its own group's, whichever copy stands for the group
+			for rank := own % pp; r.Plan.Varlen != nil && int(rank) < len(computed); rank += pp {
+				if computed[rank] > computed[from] { // the group waits for its slowest replica
+					from = rank
+				}
+			}
 		}
 		d := max(min(gap, r.Timeline.End[b]-computed[from]), 0)
 		wait[k.String()+"_exposed"] += d
@@ -335,6 +350,8 @@ func (r *Result) Metric(name string) (float64, error) {
 		return r.BubbleFraction, nil
 	case "exposed_comm_fraction":
 		return r.ExposedCommFraction, nil
+	case "packing_gap", "packing_speedup":
+		return r.Packing.metric(name)
 	case "launch_bound_fraction":
 		return r.Launching.BoundFraction, nil
 	case "peak_memory_gib":

@@ -17,7 +17,7 @@ type Expanded struct {
 // one index are the members of one data-parallel group.
 func (s *Step) Expand() *Expanded {
 	par := s.Plan.Scenario.Parallel
-	tp, copies := int(par.TP), int(par.TP*par.CP*par.DP)
+	tp, copies := int(par.TP), s.copies()
 	pp := len(s.Lanes)
 	e := &Expanded{Copies: copies}
 	n := s.Program.Len()
@@ -82,6 +82,12 @@ func (s *Step) Expand() *Expanded {
 	}
 	e.Program = q
 	return e
+}
+
+// copies is how many symmetric ranks each lane stands for.
+func (s *Step) copies() int {
+	par := s.Plan.Scenario.Parallel
+	return int(par.TP*par.CP*par.DP) * int(par.PP) / len(s.Lanes)
 }
 
 // appendInstances lists the instances of a dependency (from of them) that

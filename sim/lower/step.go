@@ -105,8 +105,11 @@ type rankState struct {
 	beforeLast program.OpID
 }
 
-// NewStep lowers a plan.
+// NewStep lowers a plan. Where samples are packed, the plan must have its units.
 func NewStep(p *plan.Plan) (*Step, error) {
+	if p.Varlen != nil {
+		return newPackedStep(p)
+	}
 	l := &lowering{shapes: newShapes(p), p: p, order: p.Order, works: map[workKey]program.WorkID{}, blocks: map[layerKey]*Block{}, alike: map[layerKey]int64{}, mbs: int(p.Microbatches), n: int(p.Slices())}
 	ops := 2*len(p.Stages)*l.mbs*l.n*2 + 1024
 	l.prog = &program.Program{

@@ -105,7 +105,7 @@ func (p *Plan) Static(rank int) Ledger {
 	if tr.Optimizer == "none" {
 		l.Optimizer = 0
 	}
-	if last := len(p.Stages) - 1; p.Slices() == 1 && p.Stages[last].Head && slices.Contains(p.Held[rank], last) {
+	if last := len(p.Stages) - 1; p.Slices() == 1 && p.Varlen == nil && p.Stages[last].Head && slices.Contains(p.Held[rank], last) {
 		l.Logits = p.LogitsBytes()
 	}
 	l.Workspace = p.workspaceBytes()
@@ -201,7 +201,7 @@ func (p *Plan) ActivationBytes(stage int) float64 {
 	for i := range st.Layers {
 		if rc.Mode == "full" && (rc.Layers == 0 || i < rc.Layers) {
 			sum += t * input
-			if p.Slices() > 1 {
+			if p.Slices() > 1 || p.Varlen != nil {
 				sum += t * p.kvBytes(st.First+i)
 			}
 		} else {

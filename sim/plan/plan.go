@@ -28,6 +28,10 @@ type Plan struct {
 	Held         [][]int           // stages that a pipeline rank holds, ascending
 	Copies       []Copies          // by pipeline rank; nil where every stage is held once
 
+	// Varlen is not nil where samples of unequal length are packed: the orders above
+	// are not used then, Tokens is those of the largest unit.
+	Varlen *Varlen
+
 	Groups Groups
 	Vocab  int64 // padded
 
@@ -84,6 +88,9 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 	p.Groups, placed = groups(s)
 	placed = append(placed, p.layCopies()...)
 	if err := p.fabric(placed); err != nil {
+		return nil, err
+	}
+	if err := p.drawSamples(); err != nil {
 		return nil, err
 	}
 	return p, p.adapterParams()
