@@ -210,11 +210,9 @@ func (r *Run) charge(wait map[string]unit.Time, id program.OpID, gap unit.Time, 
 		from, own := p.Lanes[p.Lane[b]].Rank, p.Lanes[p.Lane[id]].Rank
 		if pp := int32(r.stages()); from%pp == own%pp {
 			from = own // its own group's, whichever copy stands for the group
-			for rank := own % pp; r.Plan.Varlen != nil && int(rank) < len(computed); rank += pp {
-				if computed[rank] > computed[from] { // the group waits for its slowest replica
-					from = rank
-				}
-			}
+		}
+		if k == program.GradReduce && r.Plan.Varlen != nil {
+			from = r.slowest(from, computed)
 		}
 		d := max(min(gap, r.Timeline.End[b]-computed[from]), 0)
 		wait[k.String()+"_exposed"] += d
@@ -229,6 +227,18 @@ func (r *Run) charge(wait map[string]unit.Time, id program.OpID, gap unit.Time, 
 	default:
 		wait["bubble"] += gap
 	}
+}
+
+// slowest is the rank of a stage whose passes ended last, of the replicas that reduce
+// their gradients together: what they wait for is it, not the reduction.
+func (r *Run) slowest(rank int32, computed []unit.Time) int32 {
+	pp := int32(r.stages())
+	for other := rank % pp; int(other) < len(computed); other += pp {
+		if computed[other] > computed[rank] {
+			rank = other
+		}
+	}
+	return rank
 }
 
 // addWork adds n runs of a work to the rows of the breakdown. Recomputation is

@@ -38,6 +38,7 @@ var resultDocs = []struct{ field, unit, doc string }{
 	{"hidden_comm_s", "s", "communication of the mean rank that ran behind compute, by kind"},
 	{"critical_path", "1", "share of each kind of work on the longest chain of ops"},
 	{"launching", "1", "launches of the mean rank: `bound_fraction`, the share of the step in which the GPU waits for the host (`wait_fraction`) or runs kernels shorter than their launch; `kernels` launched in a step; `per_kernel_us`, what a launch takes; where the fraction is 0.2 or more `changes` that help, each alone (`change`, `speedup` of the tokens a second, `bound_fraction`)"},
+	{"packing", "", "of samples of unequal length: `packer`; `lengths` (`source`, samples cut at the context, quantiles, histogram by octaves); by the packers' own model of the passes `step_s`, the certified `lower_bound_s`, `gap`, units, samples sliced or on other lanes, padding, imbalances (max over mean) of replicas, stages, context parallelism and units, variation of the units' times, peak of activations; of the run `simulated_passes_s` (when the last pass ends), `simulated_gap` over the bound, `simulated_imbalance_dp` and `_stages`, `simulated_peak_gib` of the first stage beside `memory_limit_gib`; `baseline`, the same samples in rows of the context, with its `speedup`; absent where sequences are whole"},
 	{"padding_fraction", "1", "share of the rows of tokens that are padding; absent without padding"},
 	{"gpus", "", "GPUs of the job"},
 	{"schedule", "", "the pipeline schedule that ran"},
