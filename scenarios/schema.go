@@ -208,7 +208,10 @@ func (f *field) store(s *Scenario, v any) {
 
 // absent reports whether the scenario's sequences are of a kind without the key.
 func (f *field) absent(s *Scenario) bool {
-	return (f.net || f.packed) && !(f.net && s.Model.Net != nil) && !(f.packed && s.Data.Packed())
+	if !f.net && !f.packed {
+		return false
+	}
+	return (!f.net || s.Model.Net == nil) && (!f.packed || !s.Data.Packed())
 }
 
 // load reads the value; nil if the scenario has no such place.

@@ -56,7 +56,7 @@ func newPackedStep(p *plan.Plan) (*Step, error) {
 	l.prog = &program.Program{}
 	l.step = &Step{Plan: p, Program: l.prog}
 	pp := len(p.Stages)
-	l.lowering.ranks = make([]rankState, pp)
+	l.ranks = make([]rankState, pp)
 	for i := range p.Stages {
 		l.stages = append(l.stages, l.stageBlocks(i))
 		all, kv := p.PackedBytes(i)

@@ -89,7 +89,7 @@ func (s *shapes) packedCore(b *builder, name string, layer int64, backward bool)
 		return
 	}
 	q, lse := int64(2*u.sent)*s.q, int64(4*u.sent)*s.heads // of all lanes
-	gather, back := q, cost.Kernel(s.coll(cost.AllToAll, q+lse, u.group))
+	gather, back := q, s.coll(cost.AllToAll, q+lse, u.group)
 	if backward { // output gradients and log-sum-exp travel with the queries
 		gather, back = 2*q+lse, s.coll(cost.ReduceScatter, q, u.group)
 	}

@@ -210,3 +210,37 @@ func TestPackedExpertsStayInsideReplicas(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, p.Pack(packedCost, 200000), "parallel.ep")
 }
+
+// Core attention of all lanes adds up to the pairs of all samples: nothing is lost
+// where samples are cut, shared by lanes or exchanged. Tiles round pieces up.
+func TestPackedAttentionIsConserved(t *testing.T) {
+	for _, packer := range []string{"fixed", "ffd", "dcp", "hybrid_dp", "seq1f1b", "slimpack"} {
+		for _, cp := range []int64{1, 4} {
+			s := packed(t, packedCost, 200000, map[string]any{"parallel.dp": int64(2), "parallel.cp": cp, "parallel.pp": int64(1),
+				"training.sequence_length": int64(131072), "training.global_batch": int64(4), "data.distribution": "uniform", "data.packer": packer})
+			got := 0.0
+			for id := range program.OpID(s.Program.Len()) {
+				w := s.Program.Work[id]
+				if s.Program.Works[w].Kind != program.Forward {
+					continue
+				}
+				for _, u := range s.Works[w].Blocks {
+					for _, op := range u.Block.Ops {
+						if op.Class == lower.Attention {
+							got += float64(u.Times) * op.Kernel.FLOPs() * float64(s.Plan.Varlen.FoldedLanes())
+						}
+					}
+				}
+			}
+			lengths := make([]int64, len(s.Plan.Varlen.Job.Lengths))
+			for i, l := range s.Plan.Varlen.Job.Lengths {
+				lengths[i] = int64(l)
+			}
+			want := s.Plan.Model.PackedFLOPs(lengths, 1).Core / 3 // of forward and backward
+			require.InDelta(t, 1, got/want, 0.1, "%s, cp %d", packer, cp)
+			if packer != "dcp" { // whose slowest lane stands for the others
+				require.InDelta(t, 1, got/want, 0.03, "%s, cp %d", packer, cp)
+			}
+		}
+	}
+}

@@ -22,7 +22,7 @@ func packingRows(p *sim.Packing) []packingRow {
 		{"units backward", fmt.Sprint(p.Backward), fmt.Sprintf("longest over mean %.2f, sd/mean %.3f", p.MaxBack, p.CVBackward)},
 		{"samples cut", fmt.Sprint(p.Sliced), fmt.Sprintf("on merged replicas %d, on part of one %d", p.Merged, p.Narrow)},
 		{"padding", percent(p.Padding), "recomputed " + percent(p.Recomputed)},
-		{"imbalance", fmt.Sprintf("%.3f", p.SimulatedDP), fmt.Sprintf("of replicas; stages %.3f, cp %.3f (max over mean)", p.SimulatedStages, p.Lanes)},
+		{"imbalance", fmt.Sprintf("%.3f", p.SimulatedDP), fmt.Sprintf("max/mean of replicas; stages %.3f, cp %.3f", p.SimulatedStages, p.Lanes)},
 		{"lower bound", seconds(p.BoundS), fmt.Sprintf("%s in the packers' model, gap %s", seconds(p.StepS), percent(p.Gap))},
 		{"passes", seconds(p.SimulatedS), "simulated, " + percent(p.SimulatedGap) + " above the bound"},
 	}
@@ -71,7 +71,7 @@ func (p *printer) packing(r *sim.Result) {
 	for _, row := range packingRows(r.Packing) {
 		rows = append(rows, table.Row{row.Name, row.Value, row.Note})
 	}
-	p.table([]table.ColumnConfig{right(2)}, table.Row{"packing by " + r.Packing.Packer, "", ""}, rows)
+	p.table([]table.ColumnConfig{right(2), {Number: 3, WidthMax: 46}}, table.Row{"packing by " + r.Packing.Packer, "", ""}, rows)
 	var head, lengths table.Row
 	var cols []table.ColumnConfig
 	names, values := quantiles(r.Packing)
