@@ -37,6 +37,7 @@ var mayDependOn = []struct {
 	{"sim/timeline", []string{"sim/unit", "sim/program"}},
 	{"sim/engine", []string{"sim/unit", "sim/program", "sim/timeline", "sim/net"}},
 	{"sim/trace", []string{"sim/unit", "sim/program", "sim/timeline"}},
+	{"sim/goodput", nil}, // seconds and rates
 	// Measurements.
 	{"kernels/", []string{"sim/unit", "models", "kernels/"}},
 	{"calibrate", []string{"sim/unit", "models", "sim/hw", "sim/net", "sim/cost", "kernels/"}},
