@@ -22,7 +22,7 @@ type Capacity struct {
 	ReadGBps       float64 // of loading it, all ranks together
 	SlowShare      float64 // of segments that run with a straggler
 	SlowBy         float64 // relative
-	SpareNodes     int64   // AutoSpares: as few as hardly ever make the job wait
+	SpareNodes     int64   // AutoSpares: those that save more waiting than they cost
 	RepairHours    float64
 
 	USDPerGPUHour float64
@@ -63,6 +63,7 @@ type Failures struct {
 type Checkpoint struct {
 	Mode        string  // CheckpointBlocking or CheckpointBehind
 	StorageGBps float64 // all ranks together
+	OverheadS   float64 // beside bytes
 	GB          float64 // 0: computed from the model
 	Steps       int64   // between checkpoints; 0: the best
 }

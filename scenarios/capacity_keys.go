@@ -73,6 +73,8 @@ func capacityKeys() []*capacityField {
 		f("checkpoint.storage_gbps", "What the storage takes from all ranks together.", func(c *Capacity) any { return &c.Checkpoint.StorageGBps }, number("1e9 B/s", 1e-3, 1e9, required)),
 		f("checkpoint.mode", "`blocking`: training waits for the storage; `behind`: for the copy to the host's memory only.", func(c *Capacity) any { return &c.Checkpoint.Mode },
 			names([]string{CheckpointBlocking, CheckpointBehind}, def(CheckpointBlocking, ""))),
+		f("checkpoint.overhead_s", "What training waits for each checkpoint beside bytes: ranks agree, plan and meet.", func(c *Capacity) any { return &c.Checkpoint.OverheadS },
+			number("s", 0, 1e6, def(1.0, "assumed"))),
 		f("checkpoint.gb", "Size of a checkpoint.", func(c *Capacity) any { return &c.Checkpoint.GB }, number("1e9 B", 1e-6, 1e9, how("weights in 2 bytes and the optimizer's states"))),
 		f("checkpoint.interval_steps", "Steps between checkpoints.", func(c *Capacity) any { return &c.Checkpoint.Steps }, number("steps", 1, maxInt, how("the best"))),
 
@@ -85,7 +87,7 @@ func capacityKeys() []*capacityField {
 		f("stragglers.slowdown", "By how much it stretches a step.", func(c *Capacity) any { return &c.SlowBy },
 			number("1", 0, 1000, def(0.1, "published: MegaScale, arXiv:2402.15627 (about 10 %)"))),
 
-		f("spares.nodes", "Spare servers.", func(c *Capacity) any { return &c.SpareNodes }, number("", 0, maxInt, how("the least with which the job waits for less than 0.1 % of its time"))),
+		f("spares.nodes", "Spare servers.", func(c *Capacity) any { return &c.SpareNodes }, number("", 0, maxInt, how("those with which the run takes the fewest node-hours"))),
 		f("spares.repair_hours", "From a server's failure until it is a spare again.", func(c *Capacity) any { return &c.RepairHours }, number("h", 0, 1e6, def(24.0, "assumed"))),
 
 		f("money.usd_per_gpu_hour", "Rent of a GPU with its share of everything, spares too.", func(c *Capacity) any { return &c.USDPerGPUHour },

@@ -19,10 +19,10 @@ type Derivative struct {
 	// Elasticity is by how many per cent the step changes for one per cent more:
 	// the derivative along the critical path.
 	Elasticity float64 `json:"elasticity"`
-	// Rerun is the relative change of the step that running it again with ten per
-	// cent more gave, divided by ten: what Elasticity is held against. It is
-	// smaller in size, because a resource that bounds the step less each time
-	// buys less, and because another chain of ops takes over.
+	// Rerun is the same by running again with ten per cent more: the relative
+	// change of the step over 0.1. It is smaller in size, because a resource
+	// buys less the more there is of it, and because another chain of ops may take
+	// over.
 	Rerun float64 `json:"rerun"`
 }
 
@@ -33,15 +33,15 @@ type lever struct {
 }
 
 var levers = []lever{
-	{"cluster.override.flops_factor", "x catalogue", func(c *scenarios.Cluster) *float64 { return &c.FLOPsFactor }},
+	{"cluster.override.flops_factor", "x peak", func(c *scenarios.Cluster) *float64 { return &c.FLOPsFactor }},
 	{"cluster.override.hbm_gbps", "GB/s", func(c *scenarios.Cluster) *float64 { return &c.HBMGBps }},
 	{"cluster.override.nvlink_gbps", "GB/s", func(c *scenarios.Cluster) *float64 { return &c.NVLinkGBps }},
 	{"cluster.override.nic_gbps", "GB/s", func(c *scenarios.Cluster) *float64 { return &c.NICGBps }},
 }
 
 const (
-	leverStep  = 1e-4 // relative: far below kinks, far above rounding to picoseconds
-	rerunSteps = 10   // per cent
+	leverStep = 1e-4 // relative: far below kinks, far above rounding to picoseconds
+	rerunStep = 0.1
 )
 
 // Sensitivity differentiates the step by the machine's peaks and bandwidths. The
@@ -61,11 +61,11 @@ func (r *Run) Sensitivity(ctx context.Context) ([]Derivative, error) {
 		}
 		makespan := r.Makespan()
 		d.Elasticity = (more - makespan).Seconds() / makespan.Seconds() / leverStep
-		again, err := Simulate(ctx, r.with(l, 1+rerunSteps/100.0), Options{Expand: r.opt.Expand, quiet: true})
+		again, err := Simulate(ctx, r.with(l, 1+rerunStep), Options{Expand: r.opt.Expand, quiet: true})
 		if err != nil {
 			return nil, fmt.Errorf("%s times 1.1: %w", l.key, err)
 		}
-		d.Rerun = (again.Result.StepTimeS/r.Result.StepTimeS - 1) / rerunSteps
+		d.Rerun = (again.Result.StepTimeS/r.Result.StepTimeS - 1) / rerunStep
 		out = append(out, d)
 	}
 	return out, nil

@@ -106,15 +106,18 @@ func erlangB(n int64, load float64) float64 {
 	return b
 }
 
-// SparesFor is the least number of spare nodes with which the job waits for no
-// more than that share of time (above 0).
-func (j Job) SparesFor(share float64) int64 {
+// BestSpares is the number of spare nodes with which a job on that many nodes
+// takes the fewest node-hours: those of spares against those of all that wait.
+func (j Job) BestSpares(nodes int64) int64 {
 	load, b := j.Rates.Node*j.RepairS, 1.0
-	for n := int64(1); ; n++ {
-		if b = load * b / (float64(n) + load*b); b <= share {
-			return n - 1
+	best, least := int64(0), math.Inf(1)
+	for n := int64(1); b > 1e-9; n++ { // then a spare more saves nothing
+		b = load * b / (float64(n) + load*b)
+		if hours := float64(nodes+n-1) / (1 - b); hours < least {
+			best, least = n-1, hours
 		}
 	}
+	return best
 }
 
 // Expect is the closed-form estimate of a job with a checkpoint every so many

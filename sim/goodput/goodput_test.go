@@ -194,6 +194,11 @@ func TestElasticity(t *testing.T) {
 		within := func(name string, got, want float64) {
 			require.InDelta(t, want, got, 1e-5*(1+math.Abs(want)), name)
 		}
+		if work := float64(every) * j.StepS; math.Abs(work-j.WriteS) > 1 && math.Abs(work*(1+j.SlowBy)-j.WriteS) > 1 { // no kink
+			// Goodput counts a longer step as more useful time.
+			within("write", e.Write, slope(func(j *Job, f float64) { j.WriteS *= f }))
+			within("step", e.Step, 1+slope(func(j *Job, f float64) { j.StepS *= f }))
+		}
 		within("failures", e.Failures, slope(func(j *Job, f float64) { j.Rates.Node *= f; j.Rates.Else *= f }))
 		within("restart", e.Restart, slope(func(j *Job, f float64) { j.RestartS *= f }))
 		within("checkpoint", e.Checkpoint, slope(func(j *Job, f float64) { j.BlockS *= f }))
@@ -206,17 +211,38 @@ func TestErlangB(t *testing.T) {
 	require.InDelta(t, 0.01, erlangB(10, 4.461), 1e-5)
 	require.InDelta(t, 0.01, erlangB(20, 12.03), 1e-5)
 	require.Zero(t, erlangB(3, 0))
-	j := Job{Rates: Rates{Node: 4.461 / 3600}, RepairS: 3600}
-	require.Equal(t, int64(9), j.SparesFor(0.0101))
-	require.Equal(t, int64(10), j.SparesFor(0.0099))
+}
+
+// No other number of spares takes fewer node-hours.
+func TestBestSpares(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		nodes := rapid.Int64Range(1, 4096).Draw(t, "nodes")
+		j := Job{Rates: Rates{Node: 1 / rapid.Float64Range(1e3, 1e7).Draw(t, "mtbf")}, RepairS: rapid.Float64Range(0, 1e5).Draw(t, "repair")}
+		hours := func(spares int64) float64 {
+			j.Spares = spares
+			return float64(nodes+spares) / (1 - j.Waiting())
+		}
+		best := j.BestSpares(nodes)
+		for s := range best + 50 {
+			require.LessOrEqual(t, hours(best), hours(s)*(1+1e-9), "%d spares instead of %d", s, best)
+		}
+	})
 }
 
 func TestNoFailures(t *testing.T) {
+	require.Equal(t, Elasticity{Step: 0.8, Checkpoint: 0.2}, Job{Steps: 100, StepS: 2, BlockS: 1, Spares: Unlimited}.Elasticity(2))
 	j := Job{Steps: 100, StepS: 2, BlockS: 1, Spares: Unlimited}
 	require.Equal(t, int64(100), j.BestInterval())
 	require.Equal(t, 201.0, j.Expect(100).TotalS)
 	require.Equal(t, 210.0, j.Expect(10).TotalS)
 	require.Equal(t, 210.0, j.Simulate(10, rand.New(rand.NewPCG(1, 1))).TotalS)
+}
+
+func TestWithin(t *testing.T) {
+	d := Distribution{totals: []float64{1, 2, 2, 5}}
+	for s, want := range map[float64]float64{0: 0, 1: 0.25, 2: 0.75, 4.9: 0.75, 5: 1} {
+		require.Equal(t, want, d.Within(s), s)
+	}
 }
 
 func TestCheck(t *testing.T) {

@@ -23,6 +23,19 @@ type Distribution struct {
 	TotalS  Spread
 	Failed  Spread // interruptions
 	Wait    Spread // share of the time that waits for a spare node
+
+	totals []float64 // ascending
+}
+
+// Within is the share of runs that take no longer than so many seconds.
+func (d *Distribution) Within(seconds float64) float64 {
+	n, _ := slices.BinarySearchFunc(d.totals, seconds, func(t, s float64) int {
+		if t <= s {
+			return -1
+		}
+		return 1
+	})
+	return float64(n) / float64(len(d.totals))
 }
 
 // Spread is the mean of a quantity over runs, how well it is known, and its
@@ -58,17 +71,20 @@ func (j Job) MonteCarlo(ctx context.Context, every int64, runs int, seed uint64)
 		return nil, err
 	}
 	useful := float64(j.Steps) * j.StepS
+	var last []float64
 	pick := func(f func(Outcome) float64) Spread {
-		v := make([]float64, runs)
+		last = make([]float64, runs)
 		for i, o := range out {
-			v[i] = f(o)
+			last[i] = f(o)
 		}
-		return spread(v)
+		return spread(last)
 	}
+	total := pick(func(o Outcome) float64 { return o.TotalS })
 	return &Distribution{
 		Runs:    runs,
+		totals:  last,
+		TotalS:  total,
 		Goodput: pick(func(o Outcome) float64 { return useful / o.TotalS }),
-		TotalS:  pick(func(o Outcome) float64 { return o.TotalS }),
 		Failed:  pick(func(o Outcome) float64 { return float64(o.Interruptions) }),
 		Wait: pick(func(o Outcome) float64 {
 			if o.WaitS == 0 {

@@ -25,7 +25,7 @@ func Text(w io.Writer, r *sim.Result, colour bool) error {
 	p.breakdown(r)
 	p.memory(r)
 	p.path(r)
-	p.expect(r)
+	p.expectations(r.Expect)
 	for _, x := range r.Warnings {
 		p.para("warning: " + x)
 	}
@@ -146,12 +146,12 @@ func (p *printer) path(r *sim.Result) {
 	p.printf("\n")
 }
 
-func (p *printer) expect(r *sim.Result) {
-	if len(r.Expect) == 0 {
+func (p *printer) expectations(all []sim.Expectation) {
+	if len(all) == 0 {
 		return
 	}
 	var rows []table.Row
-	for _, e := range r.Expect {
+	for _, e := range all {
 		verdict := p.paint(text.FgGreen, "ok")
 		if !e.OK {
 			verdict = p.paint(text.FgRed, "off")
@@ -163,7 +163,7 @@ func (p *printer) expect(r *sim.Result) {
 	p.table([]table.ColumnConfig{right(2), right(3), right(4), right(5)},
 		table.Row{"held against", "published", "predicted", "error", "allowed", ""}, rows)
 	seen := map[string]bool{}
-	for _, e := range r.Expect {
+	for _, e := range all {
 		if !seen[e.Source] {
 			p.para("source: " + e.Source)
 			seen[e.Source] = true
