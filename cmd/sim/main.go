@@ -47,6 +47,7 @@ type cli struct {
 	Check     checkCmd     `cmd:"" help:"Validate a scenario and print it with the origin of every value."`
 	Show      showCmd      `cmd:"" help:"Show one model."`
 	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, balancers, profiles, scenarios, plans."`
+	Compare   compareCmd   `cmd:"" help:"Tell two scenarios or results apart."`
 	Capacity  capacityCmd  `cmd:"" help:"Plan a training run: GPUs, time, failures, cost."`
 	Schedule  scheduleCmd  `cmd:"" help:"Order and time one pipeline schedule."`
 	Balance   balanceCmd   `cmd:"" help:"Balance one expert load."`

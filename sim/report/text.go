@@ -95,11 +95,14 @@ func (p *printer) headline(r *sim.Result) {
 	})
 }
 
-func sources(r *sim.Result) string {
+func sources(r *sim.Result) string { return shares(r.Sources) }
+
+// shares lists what makes up at least one per cent.
+func shares(of map[string]float64) string {
 	var parts []string
-	for _, s := range byValue(r.Sources) {
-		if r.Sources[s] >= 0.01 {
-			parts = append(parts, fmt.Sprintf("%.0f %% %s", 100*r.Sources[s], s))
+	for _, s := range byValue(of) {
+		if of[s] >= 0.01 {
+			parts = append(parts, fmt.Sprintf("%.0f %% %s", 100*of[s], s))
 		}
 	}
 	return strings.Join(parts, ", ")
