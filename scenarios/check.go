@@ -99,16 +99,15 @@ func (r *resolver) checkDispatch() {
 
 func (r *resolver) checkSchedule() {
 	p, sc, m := &r.s.Parallel, &r.s.Schedule, r.s.Training.Microbatches
-	order, err := pipeline.Lookup(sc.Name)
+	order, err := sc.Order()
 	if err == nil {
 		err = order.Check(pipeline.Shape{Devices: int(p.PP), Virtual: int(p.VP), Microbatches: int(m), Slices: int(sc.Slices), Group: int(sc.GroupSize)})
 	}
 	if sc.ContextExchange && sc.Name != "slimpipe" {
 		r.fail([]string{"schedule.context_exchange", "schedule.name"}, "the exchange follows SlimPipe's order", "true", `false, or schedule.name = "slimpipe"`)
 	}
-	if sc.VocabParallel && sc.Name != "slimpipe" {
-		r.fail([]string{"schedule.vocab_parallel", "schedule.name"}, "the output layer is interleaved with SlimPipe's order only", "true", `false, or schedule.name = "slimpipe"`)
-	}
+	r.checkOwnKeys()
+	r.checkVocabulary()
 	r.checkPairs()
 	if sc.Offload > 0 && sc.Name != "slimpipe" {
 		r.fail([]string{"schedule.offload", "schedule.name"}, "offloading follows SlimPipe's order", fmt.Sprint(sc.Offload), `0, or schedule.name = "slimpipe"`)

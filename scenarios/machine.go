@@ -109,6 +109,7 @@ func (r *resolver) schedule() {
 		r.settle("schedule.group_size", p.PP, "derived: pp")
 	}
 	r.settle("schedule.group_size", int64(0), "derived: not interleaved")
+	r.ownKeys()
 	r.settle("schedule.overlap_pairs", hasPairs(r.s.Schedule.Name), "derived: whether the schedule has pairs")
 }
 

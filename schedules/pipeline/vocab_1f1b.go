@@ -19,20 +19,16 @@ import (
 // c.F and the sum of c.I and c.W are the times of F and B of a stage without
 // output layer, s that of S. Barriers themselves take c.Comm.
 func VocabularyParallel(shape Shape, barriers int, c Costs, s unit.Time) (*Timing, error) {
-	if err := shape.checkPlain(); err != nil {
+	order, err := Vocabulary1F1B{Barriers: barriers}.Order(shape)
+	if err != nil {
 		return nil, err
 	}
 	switch {
-	case barriers != 1 && barriers != 2:
-		return nil, fmt.Errorf("barriers: %d, want 1 or 2", barriers)
 	case s < 0:
 		return nil, fmt.Errorf("the cost of S is %d, cannot be negative", s)
-	case shape.Devices < 2:
-		return nil, fmt.Errorf("one device has all of the vocabulary; use none")
 	case c.Vary != nil:
 		return nil, fmt.Errorf("costs that differ from pass to pass are not known here")
 	}
-	order := vocabularyOrder(shape, barriers)
 	fused := Costs{F: c.F, I: c.I + c.W, Comm: c.Comm, Vary: func(slot Slot) unit.Time {
 		switch slot.Phase {
 		case F:
@@ -64,6 +60,43 @@ func VocabularyParallel(shape Shape, barriers int, c Costs, s unit.Time) (*Timin
 	}
 	r.t.finish(&fused)
 	return r.t, nil
+}
+
+// Vocabulary1F1B is that order as a [Schedule]. It is not registered: its passes S
+// are not those of a stage, so that [Simulate] and [Validate] do not know them.
+type Vocabulary1F1B struct {
+	looped
+	Barriers int // 1 or 2
+}
+
+// Name is "vocab_1f1b".
+func (Vocabulary1F1B) Name() string { return "vocab_1f1b" }
+
+// Describe is one line.
+func (Vocabulary1F1B) Describe() string {
+	return "1F1B with the output layer cut over the devices (arXiv:2411.05288)"
+}
+
+// Check refuses more than one chunk a device, slices, groups, and one device.
+func (v Vocabulary1F1B) Check(s Shape) error {
+	if err := s.checkPlain(); err != nil {
+		return err
+	}
+	switch {
+	case v.Barriers != 1 && v.Barriers != 2:
+		return fmt.Errorf("barriers: %d, want 1 or 2", v.Barriers)
+	case s.Devices < 2:
+		return fmt.Errorf("one device has all of the vocabulary; use none")
+	}
+	return nil
+}
+
+// Order gives each device's passes; the stage of an S is the number of its device.
+func (v Vocabulary1F1B) Order(s Shape) ([][]Slot, error) {
+	if err := v.Check(s); err != nil {
+		return nil, err
+	}
+	return vocabularyOrder(s, v.Barriers), nil
 }
 
 // vocabularyOrder places the passes S. Offsets, in units of F = 1 and B = 2,

@@ -35,13 +35,23 @@ func (l *lowering) stageBlocks(i int) stageBlocks {
 		dense, expert := l.p.LayerParams(layer)
 		sb.layerGrads = append(sb.layerGrads, params{dense, expert})
 	}
-	if st.Embedding {
+	switch {
+	case l.p.VocabPasses():
+		sb.embedF, sb.embedB = l.vocabEmbedding()
+	case st.Embedding:
 		f, b := newBuilder("embedding"), newBuilder("embedding backward")
 		l.embedding(f)
 		l.embeddingBackward(b)
 		sb.embedF, sb.embedB = &f.b, &b.b
 	}
-	if st.Head && !l.p.VocabParallel() {
+	switch {
+	case !st.Head:
+	case l.p.VocabPasses():
+		f, b := newBuilder("final norm"), newBuilder("final norm backward")
+		l.norm(f, "final norm", l.sp, l.h)
+		l.normBackward(b, "final norm", l.sp, l.h)
+		sb.headF, sb.headB = &f.b, &b.b
+	case !l.p.VocabParallel():
 		f, b := newBuilder("head"), newBuilder("head backward")
 		l.mtp(f, b)
 		l.head(f)
@@ -132,7 +142,7 @@ func (l *lowering) sharded() bool { return l.s.Parallel.ZeRO >= 1 && l.replicate
 func (l *lowering) lastBackward(s pipeline.Slot) pipeline.Slot {
 	order := l.order[l.p.Schedule.Device(l.p.Shape, s)]
 	for i := len(order) - 1; i >= 0; i-- {
-		if order[i].Stage == s.Stage && order[i].Phase != pipeline.F {
+		if order[i].Stage == s.Stage && order[i].Phase != pipeline.F && !l.shares(order[i]) {
 			return order[i]
 		}
 	}
@@ -142,6 +152,7 @@ func (l *lowering) lastBackward(s pipeline.Slot) pipeline.Slot {
 // segments cuts a pass where its communication needs it.
 func (l *lowering) segments(s pipeline.Slot) []segment {
 	st := l.p.Stages[s.Stage]
+	st.Embedding = st.Embedding || l.p.VocabPasses()
 	gathers, reduces := l.gathers(s), l.reduces(s)
 	if !gathers && !reduces {
 		return []segment{{0, st.Layers, st.Embedding, st.Head, nil, nil}} // what vocabulary parallelism took away has no block
@@ -174,8 +185,8 @@ func (l *lowering) segments(s pipeline.Slot) []segment {
 		}
 		cut(segment{first: at, layers: n}, p)
 	}
-	if st.Head && !l.p.VocabParallel() {
-		cut(segment{head: true}, params{l.p.HeadParams(), l.p.HeadExpertParams()})
+	if st.Head && l.stages[s.Stage].headF != nil {
+		cut(segment{head: true}, params{l.p.StageHeadParams(), l.p.HeadExpertParams()})
 	}
 	if s.Phase != pipeline.F {
 		for i, j := 0, len(segs)-1; i < j; i, j = i+1, j-1 {
@@ -208,6 +219,9 @@ func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
 		kind += "h"
 	}
 	var beside []Use
+	if seg.embedding && l.p.VocabPasses() {
+		beside = append(beside, Use{l.vocabEmbeddingComm(s.Phase == pipeline.F), 1})
+	}
 	for _, b := range []*bucket{seg.gather, seg.reduce} {
 		if b != nil {
 			kind += "+"

@@ -18,6 +18,8 @@ type Step struct {
 	Tags    []Tag  // by OpID
 	Lanes   []RankLanes
 	World   program.LaneID // of ops that all ranks take part in
+	// Pipeline are the lanes of messages between all ranks of a pipeline.
+	Pipeline []program.LaneID
 }
 
 // Work is what an op of a WorkID does: blocks one after the other on the
@@ -70,8 +72,9 @@ type lowering struct {
 	mbs, n     int               // microbatches, slices of each
 	firstOf    []int32           // first microbatch that runs through each copy of the stages
 	order      [][]pipeline.Slot // by rank
-	vocab      *vocabulary       // nil where the first and last stage hold it
+	vocab      sharedLayer       // nil where the first and last stage hold it
 	exchange   [][]int32         // by rank and pass over layers, where there is one
+	everyone   []int             // all ranks
 	handed     int32             // of the slot that is being lowered
 	pairs      []*Pair
 	moves      [][]bool // by rank and slot: activations go to the host or come back; nil where none do
@@ -126,6 +129,7 @@ func NewStep(p *plan.Plan) (*Step, error) {
 		})
 		l.ranks[r].grads = filled(len(p.Held[r]), program.None)
 		l.ranks[r].lastOp, l.ranks[r].beforeLast = program.None, program.None
+		l.everyone = append(l.everyone, r)
 	}
 	if p.Scenario.Schedule.ContextExchange {
 		var err error
@@ -134,12 +138,12 @@ func NewStep(p *plan.Plan) (*Step, error) {
 		}
 	}
 	l.step.World = l.prog.AddLane(0, "world")
-	if p.VocabParallel() {
-		if p.Model.MTP > 0 {
-			return nil, fmt.Errorf("schedule.vocab_parallel does not cut multi-token-prediction modules yet, and %s has %d", p.Model.Name, p.Model.MTP)
-		}
-		l.vocab = l.newVocabulary()
-		l.order = l.vocab.interleave(p.Order)
+	switch {
+	case p.VocabPasses():
+		l.vocab = l.newBarriers()
+	case p.VocabParallel():
+		v := l.newVocabulary()
+		l.vocab, l.order = v, v.interleave(p.Order)
 	}
 	if l.turns() {
 		for r := range l.ranks {
@@ -221,7 +225,7 @@ func (l *lowering) passes() error {
 				if err := l.pair(r, slots[0], slots[1], arrived...); err != nil {
 					return err
 				}
-			case l.vocab.holds(slots[0]):
+			case l.shares(slots[0]):
 				l.vocab.pass(l, r, slots[0], arrived)
 			default:
 				l.pass(r, slots[0], arrived...)
@@ -246,8 +250,10 @@ func (l *lowering) passes() error {
 // not there yet.
 func (l *lowering) arrivals(slots []pipeline.Slot) (arrived []program.OpID, ready bool) {
 	for _, s := range slots {
-		if of, ok := l.vocab.input(l, s); ok {
-			return of, of != nil
+		if l.vocab != nil {
+			if of, ok := l.vocab.input(l, s); ok {
+				return of, of != nil
+			}
 		}
 		in, need := l.input(s)
 		if need && in == program.None {
@@ -304,7 +310,7 @@ func (l *lowering) consumers(s pipeline.Slot) []int {
 	at := int(to.Stage)
 	switch {
 	case l.vocab != nil && (at >= len(l.p.Stages) || l.vocab.holds(s)):
-		return l.vocab.ranks
+		return l.everyone
 	case at < 0 || at >= len(l.p.Stages):
 		return nil
 	}

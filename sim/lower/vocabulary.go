@@ -16,7 +16,6 @@ import (
 type vocabulary struct {
 	stage  int32
 	shape  pipeline.Shape
-	ranks  []int
 	done   map[pipeline.Slot][]program.OpID // by pass, the ops of the ranks that have run it
 	fwd    Block
 	bwd    Block
@@ -25,9 +24,6 @@ type vocabulary struct {
 
 func (l *lowering) newVocabulary() *vocabulary {
 	v := &vocabulary{stage: int32(len(l.p.Stages)), shape: l.p.Shape, done: map[pipeline.Slot][]program.OpID{}, logits: int64(l.p.LogitsBytes())}
-	for r := range l.ranks {
-		v.ranks = append(v.ranks, r)
-	}
 	f, b := newBuilder("vocabulary share"), newBuilder("vocabulary share backward")
 	l.vocabShare(f, b)
 	v.fwd, v.bwd = f.b, b.b
@@ -35,7 +31,7 @@ func (l *lowering) newVocabulary() *vocabulary {
 }
 
 // holds reports whether a slot is one of the vocabulary's.
-func (v *vocabulary) holds(s pipeline.Slot) bool { return v != nil && s.Stage == v.stage }
+func (v *vocabulary) holds(s pipeline.Slot) bool { return s.Stage == v.stage }
 
 // interleave puts the vocabulary's passes into the order of every rank. In the
 // steady state the last rank runs forward q and backward q-(nv-1) in a tick, rank
@@ -101,8 +97,6 @@ func (v *vocabulary) interleave(order [][]pipeline.Slot) [][]pipeline.Slot {
 func (v *vocabulary) input(l *lowering, s pipeline.Slot) (ops []program.OpID, known bool) {
 	of := s
 	switch {
-	case v == nil:
-		return nil, false
 	case s.Stage == v.stage && s.Phase == pipeline.F:
 		if op := l.fEnd[l.at(int(v.stage)-1, s)]; op != program.None {
 			return []program.OpID{op}, true
@@ -115,7 +109,7 @@ func (v *vocabulary) input(l *lowering, s pipeline.Slot) (ops []program.OpID, kn
 	default:
 		return nil, false
 	}
-	if len(v.done[of]) < len(v.ranks) {
+	if len(v.done[of]) < len(l.ranks) {
 		return nil, true
 	}
 	return v.done[of], true

@@ -101,7 +101,7 @@ func (p *Plan) layStages() error {
 
 func (p *Plan) schedule() error {
 	sc, par := p.Scenario.Schedule, p.Scenario.Parallel
-	s, err := pipeline.Lookup(sc.Name)
+	s, err := sc.Order()
 	if err != nil {
 		return err
 	}

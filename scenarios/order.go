@@ -1,0 +1,83 @@
+package scenarios
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"orrery/schedules/pipeline"
+)
+
+// Names of schedules that are in no registry, because sizes alone do not make
+// their order.
+const vocab1F1B = "vocab_1f1b"
+
+// scheduleNames are the names that schedule.name takes, sorted.
+func scheduleNames() []string {
+	var names []string
+	for _, s := range Schedules() {
+		names = append(names, s.Name())
+	}
+	return names
+}
+
+// NamedSchedule is what `sim list schedules` tells of a schedule.
+type NamedSchedule interface {
+	Name() string
+	Describe() string
+}
+
+// Schedules lists what schedule.name takes, sorted by name.
+func Schedules() []NamedSchedule {
+	var out []NamedSchedule
+	for _, s := range pipeline.All() {
+		out = append(out, s)
+	}
+	out = append(out, pipeline.Vocabulary1F1B{})
+	slices.SortFunc(out, func(a, b NamedSchedule) int { return strings.Compare(a.Name(), b.Name()) })
+	return out
+}
+
+// Order is the order of passes that the schedule's keys ask for. The error of an
+// unknown name suggests the nearest one.
+func (s *Schedule) Order() (pipeline.Schedule, error) {
+	if s.Name == vocab1F1B {
+		return pipeline.Vocabulary1F1B{Barriers: int(s.Barriers)}, nil
+	}
+	return pipeline.Lookup(s.Name)
+}
+
+// ownKeys settles the keys that only some schedules have.
+func (r *resolver) ownKeys() {
+	sc := &r.s.Schedule
+	if sc.Name == vocab1F1B {
+		r.settle("schedule.barriers", int64(1), "default")
+		r.settle("schedule.vocab_parallel", true, "derived: the schedule cuts the vocabulary")
+	}
+	r.settle("schedule.vocab_parallel", false, "default")
+}
+
+// checkOwnKeys refuses keys of other schedules.
+func (r *resolver) checkOwnKeys() {
+	name := r.s.Schedule.Name
+	for _, f := range scheduleKeys {
+		if len(f.of) > 0 && r.wrote(f.key) && !slices.Contains(f.of, name) {
+			r.fail([]string{f.key, "schedule.name"}, "schedule "+name+" does not have it", show(r.given[f.key].raw), fmt.Sprintf("with schedule.name %s", strings.Join(f.of, " or ")))
+		}
+	}
+}
+
+// checkVocabulary refuses what a vocabulary cut over the stages cannot be joined with.
+func (r *resolver) checkVocabulary() {
+	sc, t := &r.s.Schedule, &r.s.Training
+	switch {
+	case sc.Name == vocab1F1B && !sc.VocabParallel:
+		r.fail([]string{"schedule.vocab_parallel", "schedule.name"}, "the schedule cuts the vocabulary", "false", `true, or schedule.name = "1f1b"`)
+	case sc.Name == vocab1F1B && t.Finetune != "none":
+		r.fail([]string{"training.finetune", "schedule.name"}, "the passes of schedule "+vocab1F1B+" have the weight gradients of the output layer", show(t.Finetune), `"none", or schedule.name = "1f1b"`)
+	case sc.VocabParallel && sc.Name != "slimpipe" && sc.Name != vocab1F1B:
+		r.fail([]string{"schedule.vocab_parallel", "schedule.name"}, "the output layer is interleaved with the orders of SlimPipe and vocab_1f1b only", "true", `false, or schedule.name = "slimpipe" or "vocab_1f1b"`)
+	case sc.VocabParallel && r.s.Model.MTP > 0:
+		r.fail([]string{"schedule.vocab_parallel", "schedule.name", "model.mtp"}, "multi-token-prediction modules are not cut", fmt.Sprintf("model.mtp %d", r.s.Model.MTP), "0, or schedule.vocab_parallel = false")
+	}
+}
