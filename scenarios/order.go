@@ -33,18 +33,34 @@ func Schedules() []NamedSchedule {
 	for _, s := range pipeline.All() {
 		out = append(out, s)
 	}
+	for _, a := range pipeline.Autos() {
+		out = append(out, a)
+	}
 	out = append(out, pipeline.Vocabulary1F1B{})
 	slices.SortFunc(out, func(a, b NamedSchedule) int { return strings.Compare(a.Name(), b.Name()) })
 	return out
 }
 
-// Order is the order of passes that the schedule's keys ask for. The error of an
-// unknown name suggests the nearest one.
+// Order is the order of passes that the schedule's keys ask for; an automatic
+// schedule is a [pipeline.Fitted] for passes that all cost the same, to be fitted
+// once their prices are known. The error of an unknown name suggests the nearest one.
 func (s *Schedule) Order() (pipeline.Schedule, error) {
 	if s.Name == vocab1F1B {
 		return pipeline.Vocabulary1F1B{Barriers: int(s.Barriers)}, nil
 	}
+	if a, ok := pipeline.LookupAuto(s.Name); ok {
+		return pipeline.Fitted{Auto: a, Costs: pipeline.Costs{F: 1, I: 1, W: 1}}, nil
+	}
 	return pipeline.Lookup(s.Name)
+}
+
+// autoNames are the names of the automatic schedules.
+func autoNames() []string {
+	var names []string
+	for _, a := range pipeline.Autos() {
+		names = append(names, a.Name())
+	}
+	return names
 }
 
 // ownKeys settles the keys that only some schedules have.
@@ -55,6 +71,9 @@ func (r *resolver) ownKeys() {
 		r.settle("schedule.vocab_parallel", true, "derived: the schedule cuts the vocabulary")
 	}
 	r.settle("schedule.vocab_parallel", false, "default")
+	if slices.Contains(autoNames(), sc.Name) {
+		r.settle("schedule.memory_limit", 0.0, "derived: 0 is what the GPU's memory leaves")
+	}
 }
 
 // checkOwnKeys refuses keys of other schedules.

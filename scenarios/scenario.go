@@ -106,6 +106,8 @@ type Schedule struct {
 	// VocabParallel: embedding and output layer are cut over the pipeline's ranks too.
 	VocabParallel bool
 	Barriers      int64 // of vocab_1f1b: 1 or 2
+	// MemoryLimit of automatic schedules, in microbatches; 0 is what the GPU's memory leaves.
+	MemoryLimit float64
 	// OverlapPairs: the two passes of a pair run interleaved, kernel by kernel
 	// (DualPipe); else one after the other.
 	OverlapPairs bool

@@ -32,6 +32,7 @@ func (r *Run) summarise(gpu *hw.GPU) error {
 		Warnings:             []string{},
 	}
 	res.MFU = res.ModelTFLOPSPerGPU / peak
+	res.ScheduleFit = r.fitted
 	r.Result = res
 	b := r.breakdown()
 	b["jitter"] = makespan.Seconds() * slow
