@@ -69,6 +69,8 @@ var parallelKeys = []*field{
 var scheduleKeys = []*field{
 	{key: "schedule.name", auto: true, catalogue: "schedules", names: scheduleNames, how: "none where pp is 1, 1f1b where vp is 1, else interleaved_1f1b", doc: "Order of passes.",
 		at: func(s *Scenario) any { return &s.Schedule.Name }},
+	{key: "schedule.file", of: []string{fileOrder}, how: "required with the schedule `file`", doc: "The order of passes, a line a rank in PyTorch's pipeline grammar; the path is relative to the scenario's file. Its ranks, chunks, microbatches and slices must be the scenario's.",
+		at: func(s *Scenario) any { return &s.Schedule.File }},
 	{key: "schedule.group_size", auto: true, min: 0, max: maxInt, how: "pp where the schedule is interleaved, else 0", doc: "Consecutive microbatches of one chunk (Megatron's microbatch_group_size_per_vp_stage).",
 		at: func(s *Scenario) any { return &s.Schedule.GroupSize }},
 	{key: "schedule.slices", min: 1, max: 4096, def: int64(1), doc: "Equal slices of every sequence, the unit of sliced schedules (SlimPipe, arXiv:2504.14519).",

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,7 +11,10 @@ import (
 
 // Names of schedules that are in no registry, because sizes alone do not make
 // their order.
-const vocab1F1B = "vocab_1f1b"
+const (
+	vocab1F1B = "vocab_1f1b"
+	fileOrder = "file"
+)
 
 // scheduleNames are the names that schedule.name takes, sorted.
 func scheduleNames() []string {
@@ -36,7 +40,7 @@ func Schedules() []NamedSchedule {
 	for _, a := range pipeline.Autos() {
 		out = append(out, a)
 	}
-	out = append(out, pipeline.Vocabulary1F1B{})
+	out = append(out, pipeline.Vocabulary1F1B{}, &pipeline.FileOrder{})
 	slices.SortFunc(out, func(a, b NamedSchedule) int { return strings.Compare(a.Name(), b.Name()) })
 	return out
 }
@@ -45,8 +49,13 @@ func Schedules() []NamedSchedule {
 // schedule is a [pipeline.Fitted] for passes that all cost the same, to be fitted
 // once their prices are known. The error of an unknown name suggests the nearest one.
 func (s *Schedule) Order() (pipeline.Schedule, error) {
-	if s.Name == vocab1F1B {
+	switch {
+	case s.Name == vocab1F1B:
 		return pipeline.Vocabulary1F1B{Barriers: int(s.Barriers)}, nil
+	case s.Name == fileOrder && s.read == nil:
+		return nil, errors.New("schedule.file has not been read")
+	case s.Name == fileOrder:
+		return s.read, nil
 	}
 	if a, ok := pipeline.LookupAuto(s.Name); ok {
 		return pipeline.Fitted{Auto: a, Costs: pipeline.Costs{F: 1, I: 1, W: 1}}, nil

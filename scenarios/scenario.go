@@ -4,6 +4,7 @@ package scenarios
 
 import (
 	"orrery/models"
+	"orrery/schedules/pipeline"
 	"orrery/sim/unit"
 )
 
@@ -105,7 +106,9 @@ type Schedule struct {
 	ContextExchange bool
 	// VocabParallel: embedding and output layer are cut over the pipeline's ranks too.
 	VocabParallel bool
-	Barriers      int64 // of vocab_1f1b: 1 or 2
+	Barriers      int64  // of vocab_1f1b: 1 or 2
+	File          string // of the schedule "file": where its order was read from
+	read          *pipeline.FileOrder
 	// MemoryLimit of automatic schedules, in microbatches; 0 is what the GPU's memory leaves.
 	MemoryLimit float64
 	// OverlapPairs: the two passes of a pair run interleaved, kernel by kernel

@@ -114,7 +114,7 @@ func (l *lowering) gathers(s pipeline.Slot) bool {
 	case z == 3 && pp == 1: // FSDP: every pass gathers its parameters
 		return true
 	case z >= 1 && l.fw.OverlapParamGather && l.trains():
-		return s.Phase == pipeline.F && s.Slice == 0 && s.Microbatch == l.firstOf[pipeline.CopyOf(l.p.Schedule, l.p.Shape, s)]
+		return s == l.firstForward(s)
 	}
 	return false
 }
@@ -137,6 +137,16 @@ func (l *lowering) replicated() bool {
 
 // sharded reports whether parameters are sharded over more than one rank.
 func (l *lowering) sharded() bool { return l.s.Parallel.ZeRO >= 1 && l.replicated() }
+
+// firstForward is the first pass that needs a stage's parameters.
+func (l *lowering) firstForward(s pipeline.Slot) pipeline.Slot {
+	for _, first := range l.order[l.p.Schedule.Device(l.p.Shape, s)] {
+		if first.Stage == s.Stage && !l.shares(first) {
+			return first
+		}
+	}
+	return pipeline.Slot{Microbatch: -1}
+}
 
 // lastBackward is the pass that completes the gradients that a pass adds to.
 func (l *lowering) lastBackward(s pipeline.Slot) pipeline.Slot {

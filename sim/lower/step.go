@@ -70,7 +70,6 @@ type lowering struct {
 	// end, or the arrival of its output at another rank; None until it is there.
 	fEnd, bEnd []program.OpID
 	mbs, n     int               // microbatches, slices of each
-	firstOf    []int32           // first microbatch that runs through each copy of the stages
 	order      [][]pipeline.Slot // by rank
 	vocab      sharedLayer       // nil where the first and last stage hold it
 	exchange   [][]int32         // by rank and pass over layers, where there is one
@@ -118,7 +117,6 @@ func NewStep(p *plan.Plan) (*Step, error) {
 	}
 	l.fEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
 	l.bEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
-	l.firstOf = firstOf(p)
 	l.ranks = make([]rankState, p.Scenario.Parallel.PP)
 	for r := range l.ranks {
 		l.step.Lanes = append(l.step.Lanes, RankLanes{

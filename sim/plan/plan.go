@@ -75,8 +75,11 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 	}
 	var placed []placement
 	p.Groups, placed = groups(s)
-	placed = append(placed, p.layCopies()...)
-	if err := p.fabric(placed); err != nil {
+	copies, err := p.layCopies()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.fabric(append(placed, copies...)); err != nil {
 		return nil, err
 	}
 	return p, p.adapterParams()
