@@ -77,7 +77,7 @@ var scheduleKeys = []*field{
 		at: func(s *Scenario) any { return &s.Schedule.Slices }},
 	{key: "schedule.context_exchange", def: false, doc: "Devices hand each other slices of keys and values so that all attend to as many in a tick (SlimPipe, arXiv:2504.14519).",
 		at: func(s *Scenario) any { return &s.Schedule.ContextExchange }},
-	{key: "schedule.vocab_parallel", auto: true, how: "true where the schedule is vocab_1f1b", doc: "Embedding and output layer are cut over tp x pp, not held by the first and the last stage (SlimPipe's artifact; arXiv:2411.05288).",
+	{key: "schedule.vocab_parallel", auto: true, how: "true where the schedule is vocab_1f1b or interlaced_1f1b", doc: "Embedding and output layer are cut over tp x pp, not held by the first and the last stage (SlimPipe's artifact; arXiv:2411.05288).",
 		at: func(s *Scenario) any { return &s.Schedule.VocabParallel }},
 	{key: "schedule.barriers", of: []string{vocab1F1B}, min: 1, max: 2, how: "1", doc: "All-reduces that a microbatch's loss waits for; 1 computes the input gradients before the softmax is known, 2 after, for one more microbatch of activations (Vocab-2 and Vocab-1 of arXiv:2411.05288).",
 		at: func(s *Scenario) any { return &s.Schedule.Barriers }},

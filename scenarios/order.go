@@ -14,6 +14,8 @@ import (
 const (
 	vocab1F1B = "vocab_1f1b"
 	fileOrder = "file"
+
+	interlaced1F1B = "interlaced_1f1b"
 )
 
 // scheduleNames are the names that schedule.name takes, sorted.
@@ -40,7 +42,7 @@ func Schedules() []NamedSchedule {
 	for _, a := range pipeline.Autos() {
 		out = append(out, a)
 	}
-	out = append(out, pipeline.Vocabulary1F1B{}, &pipeline.FileOrder{})
+	out = append(out, pipeline.Vocabulary1F1B{}, pipeline.Interlaced1F1B{}, &pipeline.FileOrder{})
 	slices.SortFunc(out, func(a, b NamedSchedule) int { return strings.Compare(a.Name(), b.Name()) })
 	return out
 }
@@ -52,6 +54,8 @@ func (s *Schedule) Order() (pipeline.Schedule, error) {
 	switch {
 	case s.Name == vocab1F1B:
 		return pipeline.Vocabulary1F1B{Barriers: int(s.Barriers)}, nil
+	case s.Name == interlaced1F1B:
+		return pipeline.Interlaced1F1B{}, nil
 	case s.Name == fileOrder && s.read == nil:
 		return nil, errors.New("schedule.file has not been read")
 	case s.Name == fileOrder:
@@ -72,11 +76,19 @@ func autoNames() []string {
 	return names
 }
 
+// cutsVocabulary reports whether a schedule has passes of an output layer that is
+// cut over the ranks.
+func cutsVocabulary(schedule string) bool {
+	return schedule == vocab1F1B || schedule == interlaced1F1B
+}
+
 // ownKeys settles the keys that only some schedules have.
 func (r *resolver) ownKeys() {
 	sc := &r.s.Schedule
 	if sc.Name == vocab1F1B {
 		r.settle("schedule.barriers", int64(1), "default")
+	}
+	if cutsVocabulary(sc.Name) {
 		r.settle("schedule.vocab_parallel", true, "derived: the schedule cuts the vocabulary")
 	}
 	r.settle("schedule.vocab_parallel", false, "default")
@@ -99,12 +111,12 @@ func (r *resolver) checkOwnKeys() {
 func (r *resolver) checkVocabulary() {
 	sc, t := &r.s.Schedule, &r.s.Training
 	switch {
-	case sc.Name == vocab1F1B && !sc.VocabParallel:
+	case cutsVocabulary(sc.Name) && !sc.VocabParallel:
 		r.fail([]string{"schedule.vocab_parallel", "schedule.name"}, "the schedule cuts the vocabulary", "false", `true, or schedule.name = "1f1b"`)
 	case sc.Name == vocab1F1B && t.Finetune != "none":
 		r.fail([]string{"training.finetune", "schedule.name"}, "the passes of schedule "+vocab1F1B+" have the weight gradients of the output layer", show(t.Finetune), `"none", or schedule.name = "1f1b"`)
-	case sc.VocabParallel && sc.Name != "slimpipe" && sc.Name != vocab1F1B:
-		r.fail([]string{"schedule.vocab_parallel", "schedule.name"}, "the output layer is interleaved with the orders of SlimPipe and vocab_1f1b only", "true", `false, or schedule.name = "slimpipe" or "vocab_1f1b"`)
+	case sc.VocabParallel && sc.Name != "slimpipe" && !cutsVocabulary(sc.Name):
+		r.fail([]string{"schedule.vocab_parallel", "schedule.name"}, "the order has no place for a share of the output layer", "true", `false, or schedule.name = "slimpipe", "vocab_1f1b" or "interlaced_1f1b"`)
 	case sc.VocabParallel && r.s.Model.MTP > 0:
 		r.fail([]string{"schedule.vocab_parallel", "schedule.name", "model.mtp"}, "multi-token-prediction modules are not cut", fmt.Sprintf("model.mtp %d", r.s.Model.MTP), "0, or schedule.vocab_parallel = false")
 	}

@@ -24,6 +24,22 @@ func TestVocabularyParallelismPays(t *testing.T) {
 	}
 }
 
+// In one node the interlaced pipeline is as fast; stage 0 holds 12 microbatches
+// instead of 9, and beside them the logits of one instead of its softmax.
+func TestInterlacedPaysInMemory(t *testing.T) {
+	one := simulate(t, "vocabulary/gpt-4b-256k-vocab-2", sim.Options{})
+	res, err := scenarios.Load("vocabulary/gpt-4b-256k-1f1b", []string{"schedule.name=interlaced_1f1b"})
+	require.NoError(t, err)
+	together, err := sim.Simulate(t.Context(), &res.Scenario, sim.Options{})
+	require.NoError(t, err)
+	require.InEpsilon(t, one.Result.MFU, together.Result.MFU, 0.05)
+	held := func(r *sim.Run) float64 {
+		return r.Result.MemoryGiBByStage[0].Breakdown["activations"] * (1 << 30) / r.Plan.ActivationBytes(0)
+	}
+	require.InDelta(t, 12+together.Plan.LogitsBytes()/together.Plan.ActivationBytes(0), held(together), 0.01)
+	require.InDelta(t, 9+float64(one.Plan.VocabKeptBytes())/one.Plan.ActivationBytes(0), held(one), 0.01)
+}
+
 // What the expanded program gives is what the folded one gives.
 func TestVocabularyParallelismExpands(t *testing.T) {
 	res, err := scenarios.Load("vocabulary/gpt-4b-256k-vocab-2", []string{"cluster.gpus=32", "parallel.tp=2", "parallel.dp=2"})

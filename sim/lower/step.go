@@ -141,7 +141,12 @@ func NewStep(p *plan.Plan) (*Step, error) {
 		l.vocab = l.newBarriers()
 	case p.VocabParallel():
 		v := l.newVocabulary()
-		l.vocab, l.order = v, v.interleave(p.Order)
+		l.vocab = v
+		if p.Schedule.Name() == (pipeline.Interlaced1F1B{}).Name() {
+			l.order = v.interlaced(p.Order)
+		} else {
+			l.order = v.interleave(p.Order)
+		}
 	}
 	if l.turns() {
 		for r := range l.ranks {

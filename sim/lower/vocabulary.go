@@ -90,6 +90,23 @@ func (v *vocabulary) interleave(order [][]pipeline.Slot) [][]pipeline.Slot {
 	return out
 }
 
+// interlaced names the halves of passes S of the interlaced 1F1B as passes of the
+// stage after the last. The logits of all ranks end in an all-reduce, after which the
+// gradients start together.
+func (v *vocabulary) interlaced(order [][]pipeline.Slot) [][]pipeline.Slot {
+	out := make([][]pipeline.Slot, len(order))
+	for r, slots := range order {
+		for _, s := range slots {
+			if s.Phase == pipeline.S {
+				s.Phase = [...]pipeline.Phase{pipeline.F, pipeline.B}[s.Slice]
+				s.Stage, s.Slice = v.stage, 0
+			}
+			out[r] = append(out[r], s)
+		}
+	}
+	return out
+}
+
 // input lists what a slot waits for where the vocabulary has a part in it, nil
 // where that is not there yet: a share waits for the last stage's output, its
 // backward for the softmax over all shares, the last stage's backward for the

@@ -143,6 +143,10 @@ func TestVocabularySchedules(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, v["parallel.layers_per_stage"], vocab)
 	}
+	row["schedule"] = "1f1b:interlaced"
+	v, err := Express(row)
+	require.NoError(t, err)
+	require.Equal(t, "interlaced_1f1b", v["schedule.name"])
 	for method, barriers := range map[string]int64{"vocab-1": 2, "vocab-2": 1} {
 		row["schedule"] = "1f1b:" + method
 		v, err := Express(row)

@@ -21,6 +21,9 @@ func vocabularySchedule(r Row, v map[string]any) error {
 		case "vocab-2":
 			v["schedule.name"], v["schedule.barriers"] = "vocab_1f1b", int64(1)
 			return nil
+		case "interlaced":
+			v["schedule.name"] = "interlaced_1f1b"
+			return nil
 		case "redis":
 			layers, err := redistributed(r, v)
 			if err != nil {
