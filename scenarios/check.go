@@ -108,6 +108,7 @@ func (r *resolver) checkSchedule() {
 	}
 	r.checkOwnKeys()
 	r.checkVocabulary()
+	r.checkPieces()
 	r.checkPairs()
 	if sc.Offload > 0 && sc.Name != "slimpipe" {
 		r.fail([]string{"schedule.offload", "schedule.name"}, "offloading follows SlimPipe's order", fmt.Sprint(sc.Offload), `0, or schedule.name = "slimpipe"`)

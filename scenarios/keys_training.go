@@ -81,6 +81,8 @@ var scheduleKeys = []*field{
 		at: func(s *Scenario) any { return &s.Schedule.VocabParallel }},
 	{key: "schedule.barriers", of: []string{vocab1F1B}, min: 1, max: 2, how: "1", doc: "All-reduces that a microbatch's loss waits for; 1 computes the input gradients before the softmax is known, 2 after, for one more microbatch of activations (Vocab-2 and Vocab-1 of arXiv:2411.05288).",
 		at: func(s *Scenario) any { return &s.Schedule.Barriers }},
+	{key: "schedule.weight_pieces", of: []string{mePipe}, how: "false", doc: "The backward pass is split, and each product of the weight gradients runs where a rank waits long enough for an input (MEPipe, EuroSys'25), by the prices of the scenario's own passes.",
+		at: func(s *Scenario) any { return &s.Schedule.WeightPieces }},
 	{key: "schedule.memory_limit", of: autoNames(), auto: true, unit: "microbatches", min: 1, max: maxInt, how: "what the GPU's memory leaves", doc: "Activations of so many microbatches may a rank hold at most, half of each given back by either half of the backward pass. The order is then fitted to the prices of the scenario's own passes.",
 		at: func(s *Scenario) any { return &s.Schedule.MemoryLimit }},
 	{key: "schedule.overlap_pairs", auto: true, how: "true where the schedule has pairs", doc: "The forward and backward pass of a pair hide each other's communication (DualPipe, arXiv:2412.19437, section 3.2.1); false: one after the other.",

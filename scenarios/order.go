@@ -16,6 +16,7 @@ const (
 	fileOrder = "file"
 
 	interlaced1F1B = "interlaced_1f1b"
+	mePipe         = "mepipe_svpp" // with weight gradients in pieces
 )
 
 // scheduleNames are the names that schedule.name takes, sorted.
@@ -54,6 +55,8 @@ func (s *Schedule) Order() (pipeline.Schedule, error) {
 	switch {
 	case s.Name == vocab1F1B:
 		return pipeline.Vocabulary1F1B{Barriers: int(s.Barriers)}, nil
+	case s.Name == mePipe && s.WeightPieces:
+		return pipeline.MEPipeSplit{}, nil
 	case s.Name == interlaced1F1B:
 		return pipeline.Interlaced1F1B{}, nil
 	case s.Name == fileOrder && s.read == nil:
@@ -92,6 +95,9 @@ func (r *resolver) ownKeys() {
 		r.settle("schedule.vocab_parallel", true, "derived: the schedule cuts the vocabulary")
 	}
 	r.settle("schedule.vocab_parallel", false, "default")
+	if sc.Name == mePipe {
+		r.settle("schedule.weight_pieces", false, "default")
+	}
 	if slices.Contains(autoNames(), sc.Name) {
 		r.settle("schedule.memory_limit", 0.0, "derived: 0 is what the GPU's memory leaves")
 	}
@@ -104,6 +110,18 @@ func (r *resolver) checkOwnKeys() {
 		if len(f.of) > 0 && r.wrote(f.key) && !slices.Contains(f.of, name) {
 			r.fail([]string{f.key, "schedule.name"}, "schedule "+name+" does not have it", show(r.given[f.key].raw), fmt.Sprintf("with schedule.name %s", strings.Join(f.of, " or ")))
 		}
+	}
+}
+
+// checkPieces refuses weight gradients in pieces where there are none of their own.
+func (r *resolver) checkPieces() {
+	keys := []string{"schedule.weight_pieces", "schedule.name"}
+	switch sc := &r.s.Schedule; {
+	case !sc.WeightPieces || sc.Name != mePipe:
+	case r.s.Training.Finetune != "none":
+		r.fail(keys, "finetune is "+r.s.Training.Finetune+", which leaves the weights without gradients", "true", "false")
+	case r.s.Parallel.PP == 1:
+		r.fail(keys, "one rank waits for no other, so that pieces have no gaps to fill", "true", "false, or pp above 1")
 	}
 }
 

@@ -109,6 +109,7 @@ type Schedule struct {
 	Barriers      int64  // of vocab_1f1b: 1 or 2
 	File          string // of the schedule "file": where its order was read from
 	read          *pipeline.FileOrder
+	WeightPieces  bool // of mepipe_svpp: weight gradients run in pieces
 	// MemoryLimit of automatic schedules, in microbatches; 0 is what the GPU's memory leaves.
 	MemoryLimit float64
 	// OverlapPairs: the two passes of a pair run interleaved, kernel by kernel

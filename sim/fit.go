@@ -16,7 +16,9 @@ import (
 // plan's first order, for passes that cost the same, is lowered and priced; what its
 // passes take on average is what the order is then fitted to.
 func (r *Run) fit(gpu *hw.GPU) error {
-	if _, auto := r.Plan.Schedule.(pipeline.Fitted); !auto {
+	_, auto := r.Plan.Schedule.(pipeline.Fitted)
+	_, split := r.Plan.Schedule.(pipeline.MEPipeSplit)
+	if !auto && !split {
 		return nil
 	}
 	draft, err := lower.NewStep(r.Plan)
@@ -27,6 +29,9 @@ func (r *Run) fit(gpu *hw.GPU) error {
 		return err
 	}
 	costs := typicalCosts(draft, r.prices.dur)
+	if split {
+		return r.cut(draft, costs)
+	}
 	fitted, limit, err := r.within(gpu, costs)
 	if err != nil {
 		return err

@@ -76,6 +76,8 @@ type lowering struct {
 	everyone   []int             // all ranks
 	handed     int32             // of the slot that is being lowered
 	pairs      []*Pair
+	cut        map[pipeline.Slot]int // pieces of a weight gradient so far; nil where it is whole
+	pieces     map[pieceKey][]piece
 	moves      [][]bool // by rank and slot: activations go to the host or come back; nil where none do
 	out        map[pipeline.Slot]program.OpID
 }
@@ -147,6 +149,9 @@ func NewStep(p *plan.Plan) (*Step, error) {
 		} else {
 			l.order = v.interleave(p.Order)
 		}
+	}
+	if split, ok := p.Schedule.(pipeline.MEPipeSplit); ok && split.Cut != nil {
+		l.cut, l.pieces = map[pipeline.Slot]int{}, map[pieceKey][]piece{}
 	}
 	if l.turns() {
 		for r := range l.ranks {
@@ -228,6 +233,8 @@ func (l *lowering) passes() error {
 				if err := l.pair(r, slots[0], slots[1], arrived...); err != nil {
 					return err
 				}
+			case l.cuts(slots[0]):
+				l.piece(r, slots[0])
 			case l.shares(slots[0]):
 				l.vocab.pass(l, r, slots[0], arrived)
 			default:
@@ -356,7 +363,7 @@ func (l *lowering) pass(r int, s pipeline.Slot, arrived ...program.OpID) {
 			l.memoryBefore(op, r, s)
 		}
 		if seg.reduce != nil {
-			st.grads[slices.Index(l.p.Held[r], int(s.Stage))] = l.add(lanes.DP, l.bucketWork(seg.reduce), tag, op)
+			l.completed(r, s, l.add(lanes.DP, l.bucketWork(seg.reduce), tag, op))
 		}
 		st.lastOp = op
 	}
@@ -365,4 +372,9 @@ func (l *lowering) pass(r int, s pipeline.Slot, arrived ...program.OpID) {
 	if moves && s.Phase == pipeline.F {
 		l.sendOut(r, s, st.lastOp)
 	}
+}
+
+// completed notes the collective that takes up the last gradients of a slot's stage.
+func (l *lowering) completed(r int, s pipeline.Slot, op program.OpID) {
+	l.ranks[r].grads[slices.Index(l.p.Held[r], int(s.Stage))] = op
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"orrery/schedules/pipeline"
+	"orrery/sim/unit"
 )
 
 // Fitted is the plan with the order of its automatic schedule for the costs of
@@ -55,4 +56,21 @@ func (p *Plan) MicrobatchActivations(rank int) float64 {
 		sum += p.ActivationBytes(stage)
 	}
 	return sum
+}
+
+// Cut is the plan with weight gradients in pieces of the times given where they run
+// behind other passes of the costs given; see [pipeline.MEPipeCut].
+func (p *Plan) Cut(c pipeline.Costs, pieces func(pipeline.Slot) []unit.Time) (*Plan, error) {
+	split, ok := p.Schedule.(pipeline.MEPipeSplit)
+	if !ok {
+		return nil, fmt.Errorf("schedule %s has no weight gradients in pieces", p.Schedule.Name())
+	}
+	split.Costs, split.Cut = c, pieces
+	order, err := split.Order(p.Shape)
+	if err != nil {
+		return nil, err
+	}
+	q := *p
+	q.Schedule, q.Order = split, order
+	return &q, nil
 }
