@@ -3,6 +3,7 @@ package lower
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"orrery/schedules/pipeline"
 	"orrery/sim/cost"
@@ -140,12 +141,14 @@ func (l *lowering) sharded() bool { return l.s.Parallel.ZeRO >= 1 && l.replicate
 
 // firstForward is the first pass that needs a stage's parameters.
 func (l *lowering) firstForward(s pipeline.Slot) pipeline.Slot {
-	for _, first := range l.order[l.p.Schedule.Device(l.p.Shape, s)] {
-		if first.Stage == s.Stage && !l.shares(first) {
-			return first
-		}
+	key := [2]int{l.p.Schedule.Device(l.p.Shape, s), int(s.Stage)}
+	first, known := l.first[key]
+	if !known {
+		order := l.order[key[0]]
+		first = order[slices.IndexFunc(order, func(of pipeline.Slot) bool { return of.Stage == s.Stage && !l.shares(of) })] // s itself at the latest
+		l.first[key] = first
 	}
-	return pipeline.Slot{Microbatch: -1}
+	return first
 }
 
 // lastBackward is the pass that completes the gradients that a pass adds to.

@@ -69,12 +69,13 @@ type lowering struct {
 	// What waits for the pass of (stage, microbatch, slice) waits for, by phase: its
 	// end, or the arrival of its output at another rank; None until it is there.
 	fEnd, bEnd []program.OpID
-	mbs, n     int               // microbatches, slices of each
-	order      [][]pipeline.Slot // by rank
-	vocab      sharedLayer       // nil where the first and last stage hold it
-	exchange   [][]int32         // by rank and pass over layers, where there is one
-	everyone   []int             // all ranks
-	handed     int32             // of the slot that is being lowered
+	mbs, n     int                      // microbatches, slices of each
+	order      [][]pipeline.Slot        // by rank
+	vocab      sharedLayer              // nil where the first and last stage hold it
+	exchange   [][]int32                // by rank and pass over layers, where there is one
+	first      map[[2]int]pipeline.Slot // by rank and stage, once it has been asked for
+	everyone   []int                    // all ranks
+	handed     int32                    // of the slot that is being lowered
 	pairs      []*Pair
 	cut        map[pipeline.Slot]int // pieces of a weight gradient so far; nil where it is whole
 	pieces     map[pieceKey][]piece
@@ -107,7 +108,7 @@ type rankState struct {
 
 // NewStep lowers a plan.
 func NewStep(p *plan.Plan) (*Step, error) {
-	l := &lowering{shapes: newShapes(p), p: p, order: p.Order, works: map[workKey]program.WorkID{}, blocks: map[layerKey]*Block{}, alike: map[layerKey]int64{}, mbs: int(p.Microbatches), n: int(p.Slices())}
+	l := &lowering{shapes: newShapes(p), p: p, order: p.Order, works: map[workKey]program.WorkID{}, blocks: map[layerKey]*Block{}, alike: map[layerKey]int64{}, first: map[[2]int]pipeline.Slot{}, mbs: int(p.Microbatches), n: int(p.Slices())}
 	ops := 2*len(p.Stages)*l.mbs*l.n*2 + 1024
 	l.prog = &program.Program{
 		Lane: make([]program.LaneID, 0, ops), Work: make([]program.WorkID, 0, ops),
