@@ -18,6 +18,7 @@ func (r *resolver) check() {
 	r.checkSharding()
 	r.checkTraining()
 	r.checkOrder()
+	r.checkData()
 }
 
 // divides fails unless d divides n.
@@ -140,7 +141,7 @@ func (r *resolver) checkPairs() {
 func (r *resolver) checkSharding() {
 	p, f := &r.s.Parallel, &r.s.Framework
 	r.divides(p.DP*p.CP, p.Shard, "dp x cp", "parallel.shard", "parallel.dp")
-	if p.ZeRO == 0 && r.wrote("parallel.shard") {
+	if p.ZeRO == 0 && r.wrote("parallel.shard") && p.Shard != p.DP*p.CP {
 		r.fail([]string{"parallel.shard"}, "nothing is sharded, zero is 0", fmt.Sprint(p.Shard), "zero from 1 to 3")
 	}
 	if p.ZeRO == 0 && f.OverlapParamGather {

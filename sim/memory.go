@@ -121,6 +121,9 @@ func (r *Run) RankName(rank int) string {
 // print, in bytes.
 func (r *Run) megatronEstimate() float64 {
 	par, tr := r.Scenario.Parallel, r.Scenario.Training
+	if r.Plan.Model.Net != nil { // the script knows transformers
+		return 0
+	}
 	vp := par.VP
 	if vp == 1 || r.Plan.Copies != nil { // the script knows no copies
 		vp = 0

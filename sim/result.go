@@ -23,13 +23,16 @@ type Result struct {
 	PhasesS             map[string]float64 `json:"phases_s"` // compute of the mean rank by pass
 	HiddenCommS         map[string]float64 `json:"hidden_comm_s"`
 	CriticalPath        map[string]float64 `json:"critical_path"`
-	GPUs                int64              `json:"gpus"`
-	Schedule            string             `json:"schedule"`
-	ScheduleFit         *ScheduleFit       `json:"schedule_fit,omitempty"`
-	Profile             string             `json:"profile"`
-	Sources             map[string]float64 `json:"price_sources"`
-	Expect              []Expectation      `json:"expect,omitempty"`
-	Warnings            []string           `json:"warnings"`
+	Launching           Launching          `json:"launching"`
+	// PaddingFraction is the share of the rows of tokens that are padding.
+	PaddingFraction float64            `json:"padding_fraction,omitempty"`
+	GPUs            int64              `json:"gpus"`
+	Schedule        string             `json:"schedule"`
+	ScheduleFit     *ScheduleFit       `json:"schedule_fit,omitempty"`
+	Profile         string             `json:"profile"`
+	Sources         map[string]float64 `json:"price_sources"`
+	Expect          []Expectation      `json:"expect,omitempty"`
+	Warnings        []string           `json:"warnings"`
 }
 
 // ScheduleFit is what the order of an automatic schedule was fitted to: the times of

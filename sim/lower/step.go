@@ -79,7 +79,8 @@ type lowering struct {
 	pairs      []*Pair
 	cut        map[pipeline.Slot]int // pieces of a weight gradient so far; nil where it is whole
 	pieces     map[pieceKey][]piece
-	moves      [][]bool // by rank and slot: activations go to the host or come back; nil where none do
+	net        map[netKey][]Use // of models that list their layers
+	moves      [][]bool         // by rank and slot: activations go to the host or come back; nil where none do
 	out        map[pipeline.Slot]program.OpID
 }
 
@@ -94,6 +95,9 @@ type workKey struct {
 	bytes  int64
 	nic    bool
 	with   int // stage of the other pass of a pair
+	// Of models that list their layers, whose shapes differ by microbatch.
+	microbatch int32
+	pass       int
 }
 
 type rankState struct {
@@ -115,6 +119,9 @@ func NewStep(p *plan.Plan) (*Step, error) {
 		Dep: make([]program.OpID, 0, 2*ops), DepAt: make([]int32, 1, ops+1),
 	}
 	l.step = &Step{Plan: p, Program: l.prog}
+	if err := l.netLayers(); err != nil {
+		return nil, err
+	}
 	for i := range p.Stages {
 		l.stages = append(l.stages, l.stageBlocks(i))
 	}
