@@ -48,7 +48,7 @@ const (
 // step is as long as the chain of ops that set its end, so that its derivative is
 // the sum of the derivatives of their durations, and those are the prices of the
 // same works on a machine with a little more of the figure: what overlaps within
-// a work is overlapped again, and nothing is scheduled again. As long as the
+// a work is overlapped again, and nothing is ordered again. As long as the
 // chain stays the longest this is exact; another chain can only make the step
 // longer than the derivative says.
 func (r *Run) Sensitivity(ctx context.Context) ([]Derivative, error) {
@@ -91,7 +91,7 @@ func (r *Run) pathWith(l lever, factor float64) (unit.Time, error) {
 	if err != nil {
 		return 0, err
 	}
-	p, err := plan.New(s)
+	p, err := r.planOn(s)
 	if err != nil {
 		return 0, err
 	}
@@ -111,4 +111,15 @@ func (r *Run) pathWith(l lever, factor float64) (unit.Time, error) {
 		sum += prices.dur[r.Program.Work[id]]
 	}
 	return sum, nil
+}
+
+// planOn is the run's plan on a machine with another figure: the same passes in
+// the same order, also where the order was fitted to the run's own prices.
+func (r *Run) planOn(s *scenarios.Scenario) (*plan.Plan, error) {
+	if !needsCosts(r.Plan.Schedule) {
+		return plan.New(s)
+	}
+	p := *r.Plan
+	p.Scenario = s
+	return &p, nil
 }

@@ -47,6 +47,25 @@ func TestSensitivityIsTheDerivative(t *testing.T) {
 	}
 }
 
+// Orders that are fitted to prices keep their order: with nothing changed, the
+// path is as long as the step, and no figure makes it longer.
+func TestSensitivityOfFittedOrders(t *testing.T) {
+	for schedule, vp := range map[string]string{"zb_auto": "1", "zbv_auto": "2"} {
+		res, err := scenarios.Load("quickstart", []string{"parallel.vp=" + vp, "schedule.name=" + schedule, "training.recompute=selective:core_attn+mlp"})
+		require.NoError(t, err)
+		r, err := Simulate(context.Background(), &res.Scenario, Options{quiet: true})
+		require.NoError(t, err)
+		for _, l := range levers {
+			same, err := r.pathWith(l, 1)
+			require.NoError(t, err)
+			require.Equal(t, r.Makespan(), same)
+			more, err := r.pathWith(l, 1.01)
+			require.NoError(t, err)
+			require.LessOrEqual(t, more, same)
+		}
+	}
+}
+
 // More of everything is never slower, the effects of all figures together are
 // less than proportional, and the finite change is below the derivative.
 func TestSensitivityMakesSense(t *testing.T) {

@@ -63,7 +63,7 @@ func sound(t *testing.T, c *scenarios.Capacity, o *Option) {
 	// run that the closed form stands for: at most the share that is waited.
 	require.InDelta(t, o.Days, o.Simulated.Days.Mean, 4*o.Simulated.Days.StdErr+2*l.Spare*o.Days)
 	require.InDelta(t, o.Interruptions, o.Simulated.Interruptions.Mean, 4*o.Simulated.Interruptions.StdErr+1e-9)
-	require.InEpsilon(t, o.Tokens, float64(o.Steps*o.GlobalBatch*o.run.Scenario.Training.SequenceLength), 1e-12)
+	require.InEpsilon(t, o.Tokens, float64(o.Steps)*o.run.Result.TokensPerSPerGPU*o.StepTimeS*float64(o.GPUs), 1e-9)
 	if c.Tokens > 0 {
 		require.GreaterOrEqual(t, o.Tokens, c.Tokens)
 	} else {

@@ -221,8 +221,7 @@ func copyToHostS(r *sim.Run, gb float64) float64 {
 // evaluate fills in what the job takes, from its steps or from the time it has.
 func (o *Option) evaluate(ctx context.Context, c *scenarios.Capacity) error {
 	j := &o.job
-	s := o.run.Scenario
-	perStep := float64(s.Training.GlobalBatch * s.Training.SequenceLength)
+	perStep := float64(o.run.Plan.StepTokens())
 	const maxSteps = 1e12
 	steps := math.Ceil(c.Tokens / perStep)
 	if c.Tokens == 0 {
