@@ -84,27 +84,31 @@ type Row struct {
 	Change int64  `json:"change"`
 }
 
-// groups of the step's rows, in the order in which they are shown. What is not
-// named is the host's and the slowest rank's.
-var groups = []struct {
-	name string
-	rows []string
-}{
-	{"kernels", []string{"attention", "attention_linear", "mlp", "experts", "router_permute", "norms_elementwise", "casts", "embedding_head", "optimizer"}},
-	{"communication", []string{"tp_comm_exposed", "cp_comm_exposed", "ep_comm_exposed", "pipeline_send", "grad_reduce_exposed", "param_gather_exposed"}},
-	{"bubbles", []string{"bubble"}},
-	{"memory saved", []string{"recompute", "offload_exposed"}},
-	{"other", []string{"host", "jitter"}},
-}
+// The groups of the step's rows, in the order in which they are shown.
+const (
+	kernels       = "kernels"
+	communication = "communication"
+	bubbles       = "bubbles"
+	memorySaved   = "memory saved" // what needing less memory costs
+	other         = "other"        // the host, and the slowest rank
+)
 
-// groupOf is the group of a row of the step's breakdown.
+var groups = []string{kernels, communication, bubbles, memorySaved, other}
+
+// groupOf is the group of a row of the step's breakdown: of the rows that are no
+// waits, all that are not named here are classes of kernels.
 func groupOf(row string) string {
-	for _, g := range groups {
-		if slices.Contains(g.rows, row) {
-			return g.name
-		}
+	switch {
+	case row == "recompute" || row == "offload_exposed":
+		return memorySaved
+	case row == "pipeline_send" || strings.HasSuffix(row, "_exposed"):
+		return communication
+	case row == "bubble":
+		return bubbles
+	case row == "host" || row == "jitter":
+		return other
 	}
-	return groups[len(groups)-1].name
+	return kernels
 }
 
 // Compare compares B with A.
@@ -124,11 +128,7 @@ func Compare(a, b Side) *Comparison {
 		c.Metrics = append(c.Metrics, m)
 	}
 	c.Step = split(apportion(ra.BreakdownS, int64(unit.Seconds(ra.StepTimeS))), apportion(rb.BreakdownS, int64(unit.Seconds(rb.StepTimeS))), groupOf)
-	var order []string
-	for _, g := range groups {
-		order = append(order, g.name)
-	}
-	slices.SortStableFunc(c.Step.Groups, func(x, y Group) int { return slices.Index(order, x.Name) - slices.Index(order, y.Name) })
+	slices.SortFunc(c.Step.Groups, func(x, y Group) int { return slices.Index(groups, x.Name) - slices.Index(groups, y.Name) })
 	pa, pb := peak(ra), peak(rb)
 	c.Memory = split(apportion(pa.Breakdown, wholeBytes(pa.PeakGiB)), apportion(pb.Breakdown, wholeBytes(pb.PeakGiB)), func(row string) string { return row })
 	return c
