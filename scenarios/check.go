@@ -103,6 +103,10 @@ func (r *resolver) checkSchedule() {
 	if err == nil {
 		err = order.Check(pipeline.Shape{Devices: int(p.PP), Virtual: int(p.VP), Microbatches: int(m), Slices: int(sc.Slices), Group: int(sc.GroupSize)})
 	}
+	if _, modules := order.(pipeline.Multimodal); modules {
+		r.fail([]string{"schedule.name"}, "scenarios have no encoder yet; `sim schedule "+sc.Name+"` times it", show(sc.Name), "a schedule of an LLM alone")
+		return
+	}
 	if sc.ContextExchange && sc.Name != "slimpipe" {
 		r.fail([]string{"schedule.context_exchange", "schedule.name"}, "the exchange follows SlimPipe's order", "true", `false, or schedule.name = "slimpipe"`)
 	}
