@@ -18,6 +18,7 @@ func (r *resolver) check() {
 	r.checkSharding()
 	r.checkTraining()
 	r.checkOrder()
+	r.checkTowers()
 }
 
 // divides fails unless d divides n.
@@ -99,13 +100,9 @@ func (r *resolver) checkDispatch() {
 
 func (r *resolver) checkSchedule() {
 	p, sc, m := &r.s.Parallel, &r.s.Schedule, r.s.Training.Microbatches
-	order, err := pipeline.Lookup(sc.Name)
+	order, err := r.order()
 	if err == nil {
 		err = order.Check(pipeline.Shape{Devices: int(p.PP), Virtual: int(p.VP), Microbatches: int(m), Slices: int(sc.Slices), Group: int(sc.GroupSize)})
-	}
-	if _, modules := order.(pipeline.Multimodal); modules {
-		r.fail([]string{"schedule.name"}, "scenarios have no encoder yet; `sim schedule "+sc.Name+"` times it", show(sc.Name), "a schedule of an LLM alone")
-		return
 	}
 	if sc.ContextExchange && sc.Name != "slimpipe" {
 		r.fail([]string{"schedule.context_exchange", "schedule.name"}, "the exchange follows SlimPipe's order", "true", `false, or schedule.name = "slimpipe"`)

@@ -210,6 +210,12 @@ func TestDivide(t *testing.T) {
 	})
 }
 
+// noKey is what a scenario holds that is not asked for: what the catalogue of
+// encoders and generators knows, what a file was read to, and what only the other of
+// the two has.
+var noKey = map[string]bool{".Encoder.Model": true, ".Generator.Model": true, ".Encoder.Samples": true, ".Generator.Samples": true,
+	".Encoder.Beside": true, ".Generator.Pieces": true, ".Generator.Warmup": true}
+
 // TestSchemaCoversScenario: a field of Scenario without a key could never be
 // asked for.
 func TestSchemaCoversScenario(t *testing.T) {
@@ -223,6 +229,9 @@ func TestSchemaCoversScenario(t *testing.T) {
 	}
 	var walk func(v reflect.Value, path string)
 	walk = func(v reflect.Value, path string) {
+		if noKey[path] {
+			return
+		}
 		if v.CanAddr() && covered[v.Addr().Pointer()] && v.Type() != reflect.TypeFor[Scenario]() {
 			if v.Kind() != reflect.Struct || v.Type() == reflect.TypeFor[Recompute]() {
 				return

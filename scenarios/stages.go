@@ -22,6 +22,9 @@ func (r *resolver) stages() {
 	p, layers := &r.s.Parallel, r.s.Model.Layers
 	n, _ := product(p.PP, p.VP)
 	stages := "pp x vp"
+	if own, ok := r.llmStages(); ok {
+		n, stages = own, "the LLM's stages"
+	}
 	if c := r.copies(); c > 1 && n > 1 { // with a single chunk the schedule says what it needs
 		n, stages = n/c, fmt.Sprintf("pp x vp / %d", c)
 	}

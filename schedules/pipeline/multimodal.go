@@ -125,6 +125,16 @@ func ModuleOf(s Schedule, shape Shape, stage int) Module {
 	return LLM
 }
 
+// WholeOnEvery reports whether every device holds the whole encoder and generator of a
+// schedule, each for its own microbatches.
+func WholeOnEvery(s Schedule) bool {
+	switch s.(type) {
+	case bigMac, encoderFirst, optimus:
+		return true
+	}
+	return false
+}
+
 // Costs is the costs of the schedule's passes: a stage takes its share of its module.
 // The error says by what the costs must divide.
 func (c ModuleCosts) Costs(m Multimodal, s Shape) (Costs, error) {

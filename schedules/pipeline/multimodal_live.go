@@ -44,6 +44,32 @@ func LiveOf(s Multimodal, shape Shape, t *Timing) [][numModules]Live {
 	return out
 }
 
+// LiveUnitsOf is the most microbatches' activations of a module that a device holds over
+// an order of s; 0 where s has no modules.
+func LiveUnitsOf(s Schedule, shape Shape, order [][]Slot, m Module) int {
+	made, ok := s.(Multimodal)
+	if !ok {
+		return 0
+	}
+	most := 0
+	for d, slots := range order {
+		held, peak := 0, 0
+		for _, slot := range slots {
+			switch {
+			case ModuleOf(s, shape, int(slot.Stage)) != m || slot.Phase == I:
+			case slot.Phase == F:
+				held++
+			default:
+				held--
+			}
+			peak = max(peak, held)
+		}
+		n := max(stagesOn(made, shape, d)[m], 1)
+		most = max(most, (peak+n-1)/n)
+	}
+	return most
+}
+
 // stagesOn is how many stages of each module device d holds.
 func stagesOn(s Multimodal, shape Shape, d int) (n [numModules]int) {
 	for stage := range Stages(s, shape) {

@@ -76,6 +76,8 @@ type lowering struct {
 	pairs      []*Pair
 	moves      [][]bool // by rank and slot: activations go to the host or come back; nil where none do
 	out        map[pipeline.Slot]program.OpID
+
+	towerBlocks map[towerKey]*Block
 }
 
 // workKey identifies a piece of work: a segment of a pass, a transfer, a bucket.
@@ -89,6 +91,7 @@ type workKey struct {
 	bytes  int64
 	nic    bool
 	with   int // stage of the other pass of a pair
+	load   plan.Load
 }
 
 type rankState struct {
@@ -210,6 +213,19 @@ func (l *lowering) passes() error {
 		st := &l.ranks[r]
 		for st.next < len(l.order[r]) {
 			slots := l.together(r)
+			if l.togetherSharded(slots[0]) {
+				if !l.met(slots[0]) {
+					break
+				}
+				left -= l.unit()
+				for c := range l.ranks {
+					if !waiting[c] && c != r {
+						waiting[c] = true
+						queue = append(queue, c)
+					}
+				}
+				continue
+			}
 			arrived, ready := l.arrivals(slots)
 			if !ready {
 				break
@@ -223,6 +239,8 @@ func (l *lowering) passes() error {
 				}
 			case l.vocab.holds(slots[0]):
 				l.vocab.pass(l, r, slots[0], arrived)
+			case l.tower(slots[0]) != nil:
+				l.towerPasses([]int{r}, slots, [][]program.OpID{arrived})
 			default:
 				l.pass(r, slots[0], arrived...)
 			}
