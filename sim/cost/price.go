@@ -116,11 +116,17 @@ func (p *Profile) own(k Kernel) (Estimate, error) {
 	return missing()
 }
 
-// priceMemory takes the op's fit, or else a published share of the bandwidth.
+// priceMemory takes the op's fit, that of a GPU of the same generation, or else a
+// published share of the bandwidth.
 func (p *Profile) priceMemory(k Memory) (Estimate, error) {
 	if p.Memory != nil {
 		if e, err := p.Memory.Price(k, p.hw); err == nil {
 			return e, nil
+		}
+	}
+	if b := p.base; b != nil && b.Memory != nil && b.hw.Arch == p.hw.Arch {
+		if _, err := b.Memory.Price(k, b.hw); err == nil {
+			return p.derived(k)
 		}
 	}
 	if e, ok := publishedMemory(k, p.hw); ok {
