@@ -49,7 +49,9 @@ func TestTowerFLOPs(t *testing.T) {
 		tower, err := LookupTower(rapid.SampledFrom(names).Draw(t, "tower"))
 		require.NoError(t, err)
 		n, c := rapid.Int64Range(1, 1<<14).Draw(t, "tokens")*4, rapid.Int64Range(0, 1<<10).Draw(t, "beside")
-		f := func(tokens, beside int64, pairs float64) float64 { return tower.ForwardFLOPs(tokens, beside, pairs, 2048) }
+		f := func(tokens, beside int64, pairs float64) float64 {
+			return tower.ForwardFLOPs(tokens, beside, pairs, 2048)
+		}
 		require.InEpsilon(t, f(n, c, 7)+f(2*n, 3*c, 9), f(3*n, 4*c, 16), 1e-9)
 		require.Greater(t, f(n, c, 1e6), f(n, c, 0))
 		cut, _ := tower.LayerParams()

@@ -5,11 +5,14 @@ import "orrery/models"
 // towerSizes are the keys of a tower's own figures, which the catalogue knows.
 var towerSizes = []string{"layers", "hidden", "ffn", "heads", "gated", "in", "merge"}
 
-func towerName(s string) string {
-	if t, err := models.LookupTower(s); err == nil {
-		return t.Name
+// towerName is the catalogue's name of an encoder, or of a generator.
+func towerName(generator bool) func(string) string {
+	return func(s string) string {
+		if t, err := models.LookupTower(s); err == nil && t.Generator == generator {
+			return t.Name
+		}
+		return ""
 	}
-	return ""
 }
 
 // towerKeys are the keys of a section of an encoder or a generator.
@@ -25,7 +28,7 @@ func towerKeys(section string, generator bool, own []*field) []*field {
 		item = "image"
 	}
 	keys := []*field{
-		{key: "name", required: true, names: func() []string { return models.TowerNames(generator) }, canon: towerName, doc: "Architecture, from the catalogue; further keys override single figures.",
+		{key: "name", required: true, names: func() []string { return models.TowerNames(generator) }, canon: towerName(generator), doc: "Architecture, from the catalogue; further keys override single figures.",
 			at: at(func(t *Tower) any { return &t.Model.Name })},
 		{key: "layers", min: 1, max: 10000, how: "the catalogue's", doc: "Transformer layers.", at: body(func(m *models.Model) any { return &m.Layers })},
 		{key: "hidden", min: 1, max: 1 << 20, how: "the catalogue's", doc: "Hidden size.", at: body(func(m *models.Model) any { return &m.Hidden })},

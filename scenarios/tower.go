@@ -91,7 +91,7 @@ func (r *resolver) towers() {
 	for _, section := range r.towerSections() {
 		t := towerOf(&r.s, section)
 		for _, key := range towerSizes {
-			if f := byKey[section+"."+key]; f != nil && !r.settled(f.key) && !zero(f.load(&r.s)) {
+			if f := byKey[section+"."+key]; f != nil && !r.settled(f.key) {
 				r.from[f.key] = "catalogue " + t.Model.Name
 			}
 		}
@@ -233,7 +233,11 @@ func (r *resolver) checkTower(section string, t *Tower) {
 	heads := t.Model.Body.Attn.Heads
 	switch {
 	case t.TP != 1 && t.TP != p.TP:
-		r.fail([]string{key("tp"), "parallel.tp"}, "neither 1 nor parallel.tp", fmt.Sprint(t.TP), fmt.Sprintf("1 or %d", p.TP))
+		want := "1"
+		if p.TP > 1 {
+			want = fmt.Sprintf("1 or %d", p.TP)
+		}
+		r.fail([]string{key("tp"), "parallel.tp"}, "neither 1 nor parallel.tp", fmt.Sprint(t.TP), want)
 	case t.CP%ranks != 0:
 		r.fail([]string{key("cp"), key("tp"), "parallel.tp", "parallel.cp"}, fmt.Sprintf("the %d ranks of a microbatch share its tokens", ranks), fmt.Sprint(t.CP), fmt.Sprintf("a multiple of %d", ranks))
 	case (ranks*p.DP)%t.CP != 0:
@@ -246,6 +250,8 @@ func (r *resolver) checkTower(section string, t *Tower) {
 		r.fail([]string{key("items_min"), key("items_max")}, "more than items_max", fmt.Sprint(t.ItemsMin), fmt.Sprintf("up to %d", t.ItemsMax))
 	case t.ZeRO == 2:
 		r.fail([]string{key("zero")}, "towers shard nothing, optimizer states alone, or all", "2", "0, 1 or 3")
+	case t.ZeRO == 3 && !t.Pull && section == "encoder" && name == "optimus":
+		r.fail([]string{key("zero"), "schedule.name"}, "bubbles are filled on each rank in its own order, in which parameters cannot be gathered together", "3", "0 or 1, or "+key("pull")+" = true")
 	case t.Pull && t.ZeRO < 3:
 		r.fail([]string{key("pull"), key("zero")}, "parameters are whole on every rank, there is nothing to pull", "true", "false, or "+key("zero")+" = 3")
 	case t.Trained == "none" && section == "encoder" && t.Recompute:

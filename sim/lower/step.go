@@ -277,6 +277,11 @@ func (l *lowering) arrivals(slots []pipeline.Slot) (arrived []program.OpID, read
 }
 
 func (l *lowering) deadlock() error {
+	if _, ok := l.p.Schedule.(pipeline.Multimodal); ok { // whose model of a run names the circle
+		if _, err := pipeline.Simulate(l.p.Schedule, l.p.Shape, pipeline.Costs{F: 1, I: 1}); err != nil {
+			return fmt.Errorf("schedule %s: %w", l.p.Schedule.Name(), err)
+		}
+	}
 	for r, st := range l.ranks {
 		if st.next < len(l.order[r]) {
 			s := l.order[r][st.next]
