@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"cmp"
 	"slices"
 
 	"orrery/schedules/pipeline"
@@ -47,39 +46,18 @@ func (r *Run) module(t *plan.Tower) ModuleResult {
 		}
 	}
 	m.LiveUnits = pipeline.LiveUnitsOf(r.Plan.Schedule, r.Plan.Shape, r.Plan.Order, t.Module)
-	m.PeakGiB = float64(r.modulePeak(t)) / float64(unit.GiB)
+	most := int64(0)
+	for _, held := range r.Timeline.MemoryOf(m.MemoryClass()) {
+		most = max(most, held.Peak.Bytes)
+	}
+	m.PeakGiB = float64(most) / float64(unit.GiB)
 	return m
 }
 
-// modulePeak is the most bytes of a module's activations that a rank holds at once.
-func (r *Run) modulePeak(t *plan.Tower) int64 {
-	class := uint8(lower.MemEncoder)
-	if t.Module == pipeline.Generator {
-		class = lower.MemGenerator
+// MemoryClass is the class of the program's memory events that are the module's.
+func (m ModuleResult) MemoryClass() uint8 {
+	if m.Module == pipeline.Generator.String() {
+		return lower.MemGenerator
 	}
-	type change struct {
-		at    unit.Time
-		bytes int64
-	}
-	byRank := make([][]change, len(r.Step.Lanes))
-	for _, e := range r.Program.Mem {
-		if e.Class != class {
-			continue
-		}
-		at := r.Timeline.End[e.Op]
-		if e.AtStart {
-			at = r.Timeline.Start[e.Op]
-		}
-		byRank[e.Rank] = append(byRank[e.Rank], change{at, e.Bytes})
-	}
-	most := int64(0)
-	for _, changes := range byRank {
-		slices.SortStableFunc(changes, func(a, b change) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.bytes, b.bytes)) })
-		held := int64(0)
-		for _, c := range changes {
-			held += c.bytes
-			most = max(most, held)
-		}
-	}
-	return most
+	return lower.MemEncoder
 }
