@@ -44,7 +44,9 @@ func (b bigMac) modules() Modules { return b.m }
 
 func (b bigMac) ModuleStages(s Shape) [numModules]int { return wholeModules(b.m, s) }
 
-func (b bigMac) Device(s Shape, pass Slot) int { return wholeDevice(b, s, pass) }
+func (b bigMac) Device(s Shape, pass Slot) int {
+	return wholeDevice(b.ModuleStages(s)[Encoder], s, pass)
+}
 
 // wholeModules is the stages where encoder and generator are whole on every device.
 func wholeModules(m Modules, s Shape) [numModules]int {
@@ -58,13 +60,14 @@ func wholeModules(m Modules, s Shape) [numModules]int {
 	return n
 }
 
-// wholeDevice is where a pass runs then: those of encoder and generator on the
-// device of the microbatch's place in its group.
-func wholeDevice(m Multimodal, s Shape, pass Slot) int {
-	if ModuleOf(m, s, int(pass.Stage)) != LLM {
+// wholeDevice is where a pass runs then, with so many stages of the encoder: those of
+// encoder and generator on the device of the microbatch's place in its group.
+func wholeDevice(encoder int, s Shape, pass Slot) int {
+	stage := int(pass.Stage) - encoder
+	if stage < 0 || stage >= s.chunks() {
 		return int(pass.Microbatch) % s.Devices
 	}
-	return (int(pass.Stage) - m.ModuleStages(s)[Encoder]) % s.Devices
+	return stage % s.Devices
 }
 
 // Check refuses what is not p microbatches a unit.

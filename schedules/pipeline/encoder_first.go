@@ -23,7 +23,9 @@ func (e encoderFirst) modules() Modules { return e.m }
 
 func (e encoderFirst) ModuleStages(s Shape) [numModules]int { return wholeModules(e.m, s) }
 
-func (e encoderFirst) Device(s Shape, pass Slot) int { return wholeDevice(e, s, pass) }
+func (e encoderFirst) Device(s Shape, pass Slot) int {
+	return wholeDevice(e.ModuleStages(s)[Encoder], s, pass)
+}
 
 func (e encoderFirst) Check(s Shape) error {
 	if err := s.checkUnits(); err != nil {

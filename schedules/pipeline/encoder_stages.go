@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"math/bits"
 
 	"orrery/sim/unit"
 )
@@ -69,13 +70,16 @@ func DistTrainSplit(m Modules, s Shape) (Modules, error) {
 	if err := (encoderStages{m}).Check(s); err != nil {
 		return m, err
 	}
-	c := m.costs()
-	whole := [numModules]unit.Time{LLM: (c.F + c.B) * unit.Time(s.Devices), Encoder: c.EncoderF + c.EncoderB, Generator: c.GeneratorF + c.GeneratorB}
+	c, err := m.costs().Scaled(int64(s.Devices))
+	if err != nil {
+		return m, err
+	}
+	whole := [numModules]unit.Time{LLM: c.F + c.B, Encoder: (c.EncoderF + c.EncoderB) / unit.Time(s.Devices), Generator: (c.GeneratorF + c.GeneratorB) / unit.Time(s.Devices)}
 	// The slowest stage takes t/over.
 	slowest := func(n [numModules]int) (t unit.Time, over int) {
 		over = 1
 		for module, k := range n {
-			if k > 0 && whole[module]*unit.Time(over) > t*unit.Time(k) {
+			if k > 0 && less(t, over, whole[module], k) {
 				t, over = whole[module], k
 			}
 		}
@@ -84,17 +88,29 @@ func DistTrainSplit(m Modules, s Shape) (Modules, error) {
 	best, first := m, true
 	var bestT unit.Time
 	var bestOver int
-	for enc := range s.Devices {
-		for gen := range s.Devices - enc {
-			if (enc > 0) != m.Encoder || (gen > 0) != m.Generator {
-				continue
-			}
+	few := func(has bool, most int) (from, to int) { // devices of a module
+		if has {
+			return 1, most
+		}
+		return 0, 0
+	}
+	from, to := few(m.Encoder, s.Devices-1)
+	for enc := from; enc <= to; enc++ {
+		from, to := few(m.Generator, s.Devices-1-enc)
+		for gen := from; gen <= to; gen++ {
 			t, over := slowest([numModules]int{Encoder: enc, Generator: gen, LLM: s.Devices - enc - gen})
-			if first || t*unit.Time(bestOver) < bestT*unit.Time(over) {
+			if first || less(t, over, bestT, bestOver) {
 				first, bestT, bestOver = false, t, over
 				best.EncoderDevices, best.GeneratorDevices = enc, gen
 			}
 		}
 	}
 	return best, nil
+}
+
+// less compares fractions of times, a/k < b/n.
+func less(a unit.Time, k int, b unit.Time, n int) bool {
+	aHigh, aLow := bits.Mul64(uint64(a), uint64(n))
+	bHigh, bLow := bits.Mul64(uint64(b), uint64(k))
+	return aHigh < bHigh || aHigh == bHigh && aLow < bLow
 }

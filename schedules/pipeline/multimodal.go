@@ -149,14 +149,21 @@ func (c ModuleCosts) Costs(m Multimodal, s Shape) (Costs, error) {
 			if n[module] == 0 {
 				continue
 			}
+			if limit := unit.Time(math.MaxInt64 / 2); module == int(LLM) && max(c.F, c.B) > limit/chunks {
+				return Costs{}, fmt.Errorf("passes of %d and %d over %d chunks leave the range of time", c.F, c.B, chunks)
+			}
 			if t%unit.Time(n[module]) != 0 {
 				return Costs{}, fmt.Errorf("a pass of the %v takes %d, which is not cut into %d stages: scale the costs by %d", Module(module), t, n[module], Divisor(m, s))
 			}
 			of[module][i] = t / unit.Time(n[module])
 		}
 	}
+	stages := make([][2]unit.Time, Stages(m, s))
+	for i := range stages {
+		stages[i] = of[ModuleOf(m, s, i)]
+	}
 	return Costs{F: of[LLM][0], I: of[LLM][1], Comm: c.Comm, Vary: func(slot Slot) unit.Time {
-		part := of[ModuleOf(m, s, int(slot.Stage))]
+		part := stages[slot.Stage]
 		switch slot.Phase {
 		case F:
 			return part[0]

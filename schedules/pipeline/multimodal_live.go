@@ -21,9 +21,10 @@ type Live struct {
 // LiveOf is what each device holds of each module over a timeline of s.
 func LiveOf(s Multimodal, shape Shape, t *Timing) [][numModules]Live {
 	out := make([][numModules]Live, len(t.Order))
+	on := stagesOn(s, shape)
 	for d, slots := range t.Order {
 		var held [numModules]int
-		stages := stagesOn(s, shape, d)
+		stages := on[d]
 		for i, slot := range slots {
 			if slot.Phase == I {
 				continue // W frees
@@ -51,7 +52,7 @@ func LiveUnitsOf(s Schedule, shape Shape, order [][]Slot, m Module) int {
 	if !ok {
 		return 0
 	}
-	most := 0
+	most, on := 0, stagesOn(made, shape)
 	for d, slots := range order {
 		held, peak := 0, 0
 		for _, slot := range slots {
@@ -64,19 +65,21 @@ func LiveUnitsOf(s Schedule, shape Shape, order [][]Slot, m Module) int {
 			}
 			peak = max(peak, held)
 		}
-		n := max(stagesOn(made, shape, d)[m], 1)
+		n := max(on[d][m], 1)
 		most = max(most, (peak+n-1)/n)
 	}
 	return most
 }
 
-// stagesOn is how many stages of each module device d holds.
-func stagesOn(s Multimodal, shape Shape, d int) (n [numModules]int) {
+// stagesOn is how many stages of each module each device holds.
+func stagesOn(s Multimodal, shape Shape) [][numModules]int {
+	n := make([][numModules]int, shape.Devices)
 	for stage := range Stages(s, shape) {
-		for mb := range min(shape.Microbatches, shape.Devices) {
-			if s.Device(shape, Slot{Stage: int32(stage), Microbatch: int32(mb)}) == d {
-				n[ModuleOf(s, shape, stage)]++
-				break
+		module, seen := ModuleOf(s, shape, stage), map[int]bool{}
+		for mb := range min(shape.Microbatches, shape.Devices) { // more are on the same devices again
+			if d := s.Device(shape, Slot{Stage: int32(stage), Microbatch: int32(mb)}); !seen[d] {
+				seen[d] = true
+				n[d][module]++
 			}
 		}
 	}

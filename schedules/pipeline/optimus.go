@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"sort"
 
 	"orrery/sim/unit"
@@ -45,7 +46,9 @@ func (o optimus) ModuleStages(s Shape) [numModules]int {
 	return n
 }
 
-func (o optimus) Device(s Shape, pass Slot) int { return wholeDevice(o, s, pass) }
+func (o optimus) Device(s Shape, pass Slot) int {
+	return wholeDevice(o.ModuleStages(s)[Encoder], s, pass)
+}
 
 func (o optimus) Check(s Shape) error {
 	if err := s.checkUnits(); err != nil {
@@ -55,19 +58,25 @@ func (o optimus) Check(s Shape) error {
 		return err
 	}
 	s.Slices = o.pieces() // which bounds the passes
-	return s.check()
+	if s.check() != nil {
+		return fmt.Errorf("an encoder's passes in %d pieces over %d devices and %d microbatches are more than %d", o.pieces(), s.Devices, s.Microbatches, maxPasses)
+	}
+	return nil
 }
 
 func (o optimus) Order(s Shape) ([][]Slot, error) {
 	if err := o.Check(s); err != nil {
 		return nil, err
 	}
+	// In units of time so fine that a piece takes a whole number of them.
+	c := o.m.costs()
 	rest := o.m
-	rest.Encoder, rest.Costs = false, o.m.costs()
-	fine := unit.Time(o.pieces()) // in which a piece takes a whole number of units of time
-	for _, t := range []*unit.Time{&rest.Costs.F, &rest.Costs.B, &rest.Costs.GeneratorF, &rest.Costs.GeneratorB, &rest.Costs.Comm} {
-		*t *= fine
+	rest.Encoder = false
+	var err error
+	if rest.Costs, err = c.Scaled(int64(o.pieces())); err != nil {
+		return nil, err
 	}
+	rest.Costs.EncoderF, rest.Costs.EncoderB = c.EncoderF, c.EncoderB // of a piece
 	t, err := withoutEncoder(rest, s)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,8 @@ type Tower struct {
 	Shard cost.Group // ranks that hold the same parameters
 	Pool  cost.Group // ranks that share items: the tower's context parallelism
 	Loads []Load     // of one rank, by microbatch
+
+	forward float64 // FLOPs of the forward passes of a step over all ranks
 }
 
 // Load is what a rank has to do of a tower for one microbatch.
@@ -90,6 +92,7 @@ func (p *Plan) loads(t *Tower) error {
 			loads[mb] = loadOf(t, items)
 			work += p.towerFLOPs(t, loads[mb])
 		}
+		t.forward += work * float64(t.CP*t.TP) // of the ranks that share the items
 		if work > most {
 			most, t.Loads = work, loads
 		}
@@ -123,8 +126,9 @@ func (p *Plan) towerFLOPs(t *Tower, l Load) float64 {
 	return t.Model.ForwardFLOPs(l.Tokens, l.Beside, pairs, p.Model.Hidden) / float64(t.TP)
 }
 
-// TowerStepFLOPs is what a step takes of a tower over all ranks: forward, backward
-// for inputs and for the weights that are trained. recomputed adds what runs again.
+// TowerStepFLOPs is what a step takes of a tower over all ranks and replicas: forward,
+// backward for inputs and for the weights that are trained. recomputed adds what runs
+// again.
 func (p *Plan) TowerStepFLOPs(t *Tower, recomputed bool) float64 {
 	passes := 3.0
 	switch {
@@ -137,12 +141,7 @@ func (p *Plan) TowerStepFLOPs(t *Tower, recomputed bool) float64 {
 	if recomputed && t.Recompute && passes > 1 {
 		passes++
 	}
-	sum := 0.0
-	for _, l := range t.Loads {
-		sum += p.towerFLOPs(t, l)
-	}
-	par := p.Scenario.Parallel
-	return passes * sum * float64(par.TP*par.CP*par.DP)
+	return passes * t.forward
 }
 
 // modules is the towers with costs in proportion to FLOPs, for the order of passes: a

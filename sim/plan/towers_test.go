@@ -112,6 +112,15 @@ func TestPooledLoads(t *testing.T) {
 	most, uneven := mean(alone)
 	require.Less(t, all, most, "the busiest replica alone has more than the mean of all")
 	require.Less(t, even, uneven)
+
+	// Whoever computes it, a step is as much work.
+	flops := func(cp int64) float64 {
+		values["encoder.cp"] = cp
+		p := towers(t, values)
+		return p.TowerStepFLOPs(p.Tower(pipeline.Encoder), false)
+	}
+	require.InEpsilon(t, flops(1), flops(2), 5e-3)
+	require.InEpsilon(t, flops(1), flops(4), 5e-3)
 }
 
 // Samples of a file are taken in turn, over all replicas.
