@@ -19,6 +19,7 @@ func (r *resolver) check() {
 	r.checkTraining()
 	r.checkOrder()
 	r.checkTowers()
+	r.checkData()
 }
 
 // divides fails unless d divides n.
@@ -137,7 +138,7 @@ func (r *resolver) checkPairs() {
 func (r *resolver) checkSharding() {
 	p, f := &r.s.Parallel, &r.s.Framework
 	r.divides(p.DP*p.CP, p.Shard, "dp x cp", "parallel.shard", "parallel.dp")
-	if p.ZeRO == 0 && r.wrote("parallel.shard") {
+	if p.ZeRO == 0 && r.wrote("parallel.shard") && p.Shard != p.DP*p.CP {
 		r.fail([]string{"parallel.shard"}, "nothing is sharded, zero is 0", fmt.Sprint(p.Shard), "zero from 1 to 3")
 	}
 	if p.ZeRO == 0 && f.OverlapParamGather {

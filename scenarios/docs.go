@@ -49,7 +49,9 @@ var sectionTexts = map[string]string{
 	"cluster.override": "Figures that differ from the catalogue's.",
 	"model": "One of: `name` of the catalogue; `config`, a Hugging Face config.json; or the sizes, written inline " +
 		"(layers, hidden, heads, vocab, and ffn or experts, top_k and moe_ffn). Further keys override single figures.",
-	"training":  "One step.",
+	"training": "One step.",
+	"data": "What the sequences of a step are, where the model lists its layers (`sim list models`: the `-slu` and `co-gat` ones); " +
+		"every sequence of the step has a length drawn with the seed. Such models run data parallel only.",
 	"parallel":  "Who holds what.",
 	"schedule":  "The order of passes in a pipeline.",
 	"framework": "What the training framework does. The defaults are the preset's.",

@@ -139,7 +139,7 @@ var frameworkKeys = []*field{
 
 // Metrics are the fields of the JSON result that [[expect]] may name.
 var Metrics = []string{"step_time_s", "tokens_per_s_per_gpu", "model_tflops_per_gpu", "hardware_tflops_per_gpu", "mfu",
-	"bubble_fraction", "exposed_comm_fraction", "peak_memory_gib", "fits"}
+	"bubble_fraction", "exposed_comm_fraction", "launch_bound_fraction", "peak_memory_gib", "fits"}
 
 // lastExpect is the entry being read.
 func lastExpect(s *Scenario) *Expect { return &s.Expect[len(s.Expect)-1] }

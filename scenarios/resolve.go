@@ -174,6 +174,9 @@ func (r *resolver) num(key string) int64 { return *byKey[key].at(&r.s).(*int64) 
 // open for the grid.
 func (r *resolver) plainDefaults() {
 	for _, f := range schema {
+		if f.net && r.s.Model.Net == nil {
+			continue
+		}
 		if f.def != nil && !r.auto(f.key) && !strings.HasPrefix(f.key, "expect.") && !f.absent(&r.s) {
 			r.settle(f.key, f.def, "default")
 		}
@@ -203,6 +206,9 @@ func (r *resolver) presetDefaults() {
 func (r *resolver) lateDefaults() {
 	p := &r.s.Parallel
 	r.settle("parallel.shard", p.DP*p.CP, "derived: dp x cp")
+	if r.s.Model.Net != nil {
+		r.dataDefaults()
+	}
 	if r.s.Training.Finetune == "lora" {
 		r.settle("training.lora_rank", int64(16), "default")
 		r.settle("training.lora_targets", "attention", "default")

@@ -17,6 +17,7 @@ type Scenario struct {
 	Cluster   Cluster
 	Model     models.Model
 	Training  Training
+	Data      Data // of models that list their layers
 	Parallel  Parallel
 	Schedule  Schedule
 	Framework Framework
@@ -120,7 +121,7 @@ type Schedule struct {
 
 // Framework is the behaviour of the training framework.
 type Framework struct {
-	Preset string // megatron, nemo, torchtitan, fsdp
+	Preset string // megatron, nemo, torchtitan, fsdp, ddp
 
 	OverlapGradReduce  bool
 	OverlapParamGather bool

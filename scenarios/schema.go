@@ -33,6 +33,7 @@ type field struct {
 	how      string // default in words, where it depends
 	required bool   // neither default nor derivation
 	moe      bool   // present only in mixture-of-experts models
+	net      bool   // present only in models that list their layers
 }
 
 // maxInt bounds every integer of the language, so that products of two fit.
@@ -206,14 +207,14 @@ func (f *field) store(s *Scenario, v any) {
 
 // load reads the value; nil if the scenario has no such place.
 func (f *field) load(s *Scenario) any {
-	if f.moe && s.Model.MoE == nil || strings.HasPrefix(f.key, "expect.") || f.absent(s) {
+	if f.moe && s.Model.MoE == nil || f.net && s.Model.Net == nil || strings.HasPrefix(f.key, "expect.") || f.absent(s) {
 		return nil
 	}
 	return reflect.ValueOf(f.at(s)).Elem().Interface()
 }
 
 var (
-	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, parallelKeys, scheduleKeys, frameworkKeys, encoderKeys, generatorKeys, expectKeys)
+	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, dataKeys, parallelKeys, scheduleKeys, frameworkKeys, encoderKeys, generatorKeys, expectKeys)
 	byKey  = index(schema)
 )
 

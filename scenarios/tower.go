@@ -204,6 +204,7 @@ func (r *resolver) checkTowers() {
 	}{
 		{"training.finetune", s.Training.Finetune != "none", "adapters beside towers are not modelled", `"none"`},
 		{"parallel.zero", s.Parallel.ZeRO > 1, "an LLM in a pipeline with towers keeps its gradients and parameters whole", "0 or 1"},
+		{"model.name", s.Model.Net != nil, "a model that lists its layers has no encoder or generator beside it", "a transformer"},
 		{"schedule.vocab_parallel", s.Schedule.VocabParallel, "towers stand at the ends of the pipeline", "false"},
 	} {
 		if refuse.bad {

@@ -133,6 +133,9 @@ func (r *Run) megatronEstimate() float64 {
 		return 0
 	}
 	par, tr := r.Scenario.Parallel, r.Scenario.Training
+	if r.Plan.Model.Net != nil { // the script knows transformers
+		return 0
+	}
 	vp := par.VP
 	if vp == 1 || r.Plan.Copies != nil { // the script knows no copies
 		vp = 0

@@ -23,12 +23,15 @@ type Result struct {
 	PhasesS             map[string]float64 `json:"phases_s"` // compute of the mean rank by pass
 	HiddenCommS         map[string]float64 `json:"hidden_comm_s"`
 	CriticalPath        map[string]float64 `json:"critical_path"`
-	GPUs                int64              `json:"gpus"`
-	Schedule            string             `json:"schedule"`
-	Profile             string             `json:"profile"`
-	Sources             map[string]float64 `json:"price_sources"`
-	Expect              []Expectation      `json:"expect,omitempty"`
-	Warnings            []string           `json:"warnings"`
+	Launching           Launching          `json:"launching"`
+	// PaddingFraction is the share of the rows of tokens that are padding.
+	PaddingFraction float64            `json:"padding_fraction,omitempty"`
+	GPUs            int64              `json:"gpus"`
+	Schedule        string             `json:"schedule"`
+	Profile         string             `json:"profile"`
+	Sources         map[string]float64 `json:"price_sources"`
+	Expect          []Expectation      `json:"expect,omitempty"`
+	Warnings        []string           `json:"warnings"`
 	// Modules are the encoder and the generator beside the LLM.
 	Modules []ModuleResult `json:"modules,omitempty"`
 }

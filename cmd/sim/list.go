@@ -10,6 +10,7 @@ import (
 	"orrery/models"
 	"orrery/scenarios"
 	"orrery/schedules/balance"
+	"orrery/schedules/packing"
 	"orrery/schedules/pipeline"
 	"orrery/sim/hw"
 	"orrery/sim/net"
@@ -18,7 +19,7 @@ import (
 
 // listCmd is `sim list`: what is in the catalogues.
 type listCmd struct {
-	What string `arg:"" enum:"models,encoders,generators,gpus,nodes,topologies,schedules,balancers,profiles,scenarios" help:"One of models, encoders, generators, gpus, nodes, topologies, schedules, balancers, profiles, scenarios."`
+	What string `arg:"" enum:"models,encoders,generators,gpus,nodes,topologies,schedules,packers,distributions,balancers,profiles,scenarios" help:"One of models, encoders, generators, gpus, nodes, topologies, schedules, packers, distributions, balancers, profiles, scenarios."`
 }
 
 func (c *listCmd) Run(std *streams) error {
@@ -77,6 +78,16 @@ func (c *listCmd) Run(std *streams) error {
 		for _, b := range balance.All() {
 			rows = append(rows, table.Row{b.Name(), b.Describe()})
 		}
+	case "packers":
+		head = table.Row{"packer", "what"}
+		for _, p := range packing.All() {
+			rows = append(rows, table.Row{p.Name(), p.Describe()})
+		}
+	case "distributions":
+		head = table.Row{"distribution", "", "what"}
+		for _, d := range packing.Distributions() {
+			rows = append(rows, table.Row{d.Name, d.Kind, d.Describe})
+		}
 	case "scenarios":
 		head = table.Row{"scenario", "what"}
 		for _, n := range scenarios.Names() {
@@ -99,4 +110,10 @@ func (c *listCmd) Run(std *streams) error {
 	return report.Table(std.out, head, rows)
 }
 
-func billions(n int64) string { return fmt.Sprintf("%.2f B", float64(n)/1e9) }
+// billions is a number of parameters, of small ones in millions.
+func billions(n int64) string {
+	if n < 1e8 {
+		return fmt.Sprintf("%.2f M", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.2f B", float64(n)/1e9)
+}

@@ -20,7 +20,7 @@ const (
 func (l *lowering) memoryBefore(op program.OpID, r int, s pipeline.Slot) {
 	switch {
 	case s.Phase == pipeline.F:
-		l.memory(op, r, true, l.bytes(l.p.ActivationBytes, s))
+		l.memory(op, r, true, l.kept(s))
 	case s.Phase != pipeline.W && int(s.Slice) == l.n-1:
 		l.memory(op, r, true, int64(l.n)*l.bytes(l.p.KVGradBytes, s))
 	}
@@ -32,13 +32,21 @@ func (l *lowering) memoryAfter(op program.OpID, r int, s pipeline.Slot) {
 	free := int64(0)
 	switch s.Phase {
 	case pipeline.B:
-		free = l.bytes(l.p.ActivationBytes, s) + l.bytes(l.p.KVGradBytes, s)
+		free = l.kept(s) + l.bytes(l.p.KVGradBytes, s)
 	case pipeline.I:
 		free = l.bytes(l.p.ActivationBytes, s) + l.bytes(l.p.KVGradBytes, s) - l.bytes(l.p.WeightGradBytes, s)
 	case pipeline.W:
 		free = l.bytes(l.p.WeightGradBytes, s)
 	}
 	l.memory(op, r, false, -free)
+}
+
+// kept is what a forward pass leaves for its backward pass.
+func (l *lowering) kept(s pipeline.Slot) int64 {
+	if l.m.Net != nil {
+		return l.p.BatchBytes(int(s.Microbatch))
+	}
+	return l.bytes(l.p.ActivationBytes, s)
 }
 
 // bytes rounds what a stage holds the same way wherever it is taken and given back.

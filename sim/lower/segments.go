@@ -32,7 +32,9 @@ func (l *lowering) stageBlocks(i int) stageBlocks {
 	for k := range st.Layers {
 		layer := st.First + k
 		full := rc.Mode == "full" && (rc.Layers == 0 || k < rc.Layers)
-		sb.layers = append(sb.layers, l.keyOf(layer, full))
+		if l.m.Net == nil {
+			sb.layers = append(sb.layers, l.keyOf(layer, full))
+		}
 		dense, expert := l.p.LayerParams(layer)
 		sb.layerGrads = append(sb.layerGrads, params{dense, expert})
 	}
@@ -87,6 +89,7 @@ type segment struct {
 	first, layers   int64
 	embedding, head bool
 	gather, reduce  *bucket
+	pass            int // of a backward pass through a model that lists its layers
 }
 
 // bucket is parameters whose gradients are reduced, or that are gathered, together.
@@ -143,10 +146,13 @@ func (l *lowering) lastBackward(s pipeline.Slot) pipeline.Slot {
 
 // segments cuts a pass where its communication needs it.
 func (l *lowering) segments(s pipeline.Slot) []segment {
+	if l.m.Net != nil {
+		return l.netSegments(s)
+	}
 	st := l.p.Stages[s.Stage]
 	gathers, reduces := l.gathers(s), l.reduces(s)
 	if !gathers && !reduces {
-		return []segment{{0, st.Layers, st.Embedding, st.Head, nil, nil}} // what vocabulary parallelism took away has no block
+		return []segment{{layers: st.Layers, embedding: st.Embedding, head: st.Head}} // what vocabulary parallelism took away has no block
 	}
 	var segs []segment
 	cut := func(seg segment, p params) {
@@ -216,13 +222,20 @@ func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
 			beside = append(beside, l.step.Works[l.bucketWork(b)].Blocks...)
 		}
 	}
-	return l.work(workKey{kind: kind, stage: int(s.Stage), slice: int(s.Slice), handed: l.handed, first: seg.first, layers: seg.layers}, func() (program.Work, Work) {
+	key := workKey{kind: kind, stage: int(s.Stage), slice: int(s.Slice), handed: l.handed, first: seg.first, layers: seg.layers, pass: seg.pass}
+	if l.m.Net != nil {
+		key.microbatch = s.Microbatch
+	}
+	return l.work(key, func() (program.Work, Work) {
 		return program.Work{Name: fmt.Sprintf("%s stage %d", kind[:1], s.Stage), Kind: k}, Work{Blocks: l.uses(s, seg), Beside: beside}
 	})
 }
 
 // uses are the blocks of a segment in the order in which they run.
 func (l *lowering) uses(s pipeline.Slot, seg segment) []Use {
+	if l.m.Net != nil {
+		return l.netUses(s, seg)
+	}
 	sb := l.stages[s.Stage]
 	var uses []Use
 	put := func(b *Block) {

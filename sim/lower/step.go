@@ -74,7 +74,8 @@ type lowering struct {
 	exchange   [][]int32         // by rank and pass over layers, where there is one
 	handed     int32             // of the slot that is being lowered
 	pairs      []*Pair
-	moves      [][]bool // by rank and slot: activations go to the host or come back; nil where none do
+	net        map[netKey][]Use // of models that list their layers
+	moves      [][]bool         // by rank and slot: activations go to the host or come back; nil where none do
 	out        map[pipeline.Slot]program.OpID
 
 	towerBlocks map[towerKey]*Block
@@ -92,6 +93,9 @@ type workKey struct {
 	nic    bool
 	with   int // stage of the other pass of a pair
 	load   plan.Load
+	// Of models that list their layers, whose shapes differ by microbatch.
+	microbatch int32
+	pass       int
 }
 
 type rankState struct {
@@ -113,6 +117,9 @@ func NewStep(p *plan.Plan) (*Step, error) {
 		Dep: make([]program.OpID, 0, 2*ops), DepAt: make([]int32, 1, ops+1),
 	}
 	l.step = &Step{Plan: p, Program: l.prog}
+	if err := l.netLayers(); err != nil {
+		return nil, err
+	}
 	for i := range p.Stages {
 		l.stages = append(l.stages, l.stageBlocks(i))
 	}

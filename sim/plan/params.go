@@ -12,7 +12,7 @@ func (p *Plan) LayerParams(layer int64) (dense, expert int64) {
 		down := p.Model.Hidden * (a.QLoRA + a.KVLoRA + a.Rope)
 		attn = (l.Attn-down)/par.TP + down
 	}
-	dense = attn + l.Norms + l.Router + (l.MLP+l.Shared)/par.TP
+	dense = attn + l.Norms + l.Router + (l.MLP+l.Shared)/par.TP + l.Whole
 	return dense, l.Experts / (par.EP * par.ETP)
 }
 

@@ -31,6 +31,12 @@ type Plan struct {
 	Groups Groups
 	Vocab  int64 // padded
 
+	// Batches are the shapes of the passes of each microbatch, one pass or with
+	// consistency regularisation two, of a model that lists its layers; nil where
+	// sequences are whole.
+	Batches                             [][]models.Batch
+	stepTokens, ownTokens, paddedTokens int64 // see StepTokens and PaddingShare
+
 	towers   [3]*Tower // by module; nil for the LLM
 	adapters []int64   // LoRA parameters by pipeline rank
 	shares   map[cost.Group]fabricShare
@@ -71,6 +77,7 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 		return nil, fmt.Errorf("global batch %d is not a multiple of micro batch %d x dp %d", tr.GlobalBatch, tr.MicroBatch, par.DP)
 	}
 	p.Tokens = tr.MicroBatch * p.SliceSeq()
+	p.drawBatches()
 	pad := max(tr.VocabPad, 1) * par.TP
 	p.Vocab = (s.Model.Vocab + pad - 1) / pad * pad
 	if err := p.layTowers(); err != nil {
@@ -106,7 +113,7 @@ func (p *Plan) layStages() error {
 	p.layTowerStages(pipeline.Encoder, of[pipeline.Encoder])
 	first := int64(0)
 	for i, l := range par.LayersPerStage {
-		p.Stages = append(p.Stages, Stage{First: first, Layers: l, Embedding: i == 0, Head: int64(i) == n-1})
+		p.Stages = append(p.Stages, Stage{First: first, Layers: l, Embedding: i == 0 && p.Model.Net == nil, Head: int64(i) == n-1 && p.Model.Net == nil})
 		first += l
 	}
 	if first != p.Model.Layers {

@@ -26,6 +26,7 @@ func Text(w io.Writer, r *sim.Result, colour bool) error {
 	p.modules(r)
 	p.memory(r)
 	p.path(r)
+	p.launching(r)
 	p.expect(r)
 	for _, x := range r.Warnings {
 		p.para("warning: " + x)
@@ -88,12 +89,22 @@ func (p *printer) headline(r *sim.Result) {
 	row := func(k, v, note string) table.Row { return table.Row{k, v, note} }
 	p.table([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}, {Number: 3, WidthMax: 44}}, nil, []table.Row{
 		row("step time", seconds(r.StepTimeS), fmt.Sprintf("± %.0f %% (90 %% interval)", 100*r.StepTimeRelError)),
-		row("throughput", fmt.Sprintf("%.0f tokens/s/GPU", r.TokensPerSPerGPU), fmt.Sprintf("%d GPUs, schedule %s", r.GPUs, r.Schedule)),
+		row("throughput", fmt.Sprintf("%.0f tokens/s/GPU", r.TokensPerSPerGPU), where(r)),
 		row("model FLOP/s", fmt.Sprintf("%.1f TFLOP/s/GPU", r.ModelTFLOPSPerGPU), fmt.Sprintf("MFU %.1f %% of the peak of the precision", 100*r.MFU)),
 		row("bubble", fmt.Sprintf("%.1f %%", 100*r.BubbleFraction), fmt.Sprintf("exposed communication %.1f %%", 100*r.ExposedCommFraction)),
+		row("launches", fmt.Sprintf("%d kernels", r.Launching.Kernels), fmt.Sprintf("launch-bound %.1f %% of the step", 100*r.Launching.BoundFraction)),
 		row("peak memory", fmt.Sprintf("%.1f GiB", r.PeakMemoryGiB), fits),
 		row("prices", r.Profile, sources(r)),
 	})
+}
+
+// where is on how many GPUs, by which schedule, with how much padding.
+func where(r *sim.Result) string {
+	s := fmt.Sprintf("%d GPUs, schedule %s", r.GPUs, r.Schedule)
+	if r.PaddingFraction > 0 {
+		s += fmt.Sprintf(", padding %.0f %%", 100*r.PaddingFraction)
+	}
+	return s
 }
 
 func sources(r *sim.Result) string {
@@ -162,6 +173,24 @@ func (p *printer) path(r *sim.Result) {
 	}
 	p.para("critical path: " + strings.Join(parts, ", "))
 	p.printf("\n")
+}
+
+// launching says where a step is bound by launches, and what would change it.
+func (p *printer) launching(r *sim.Result) {
+	s := r.Launching.String()
+	if s == "" {
+		return
+	}
+	p.para(p.paint(text.FgYellow, s))
+	p.printf("\n")
+	var rows []table.Row
+	for _, c := range r.Launching.Changes {
+		rows = append(rows, table.Row{c.Change, fmt.Sprintf("%.2f x", c.Speedup), fmt.Sprintf("%.0f %%", 100*c.BoundFraction)})
+	}
+	if rows != nil {
+		p.table([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}, {Number: 3, Align: text.AlignRight}},
+			table.Row{"what to change, each alone", "tokens/s", "launch-bound"}, rows)
+	}
 }
 
 func (p *printer) expect(r *sim.Result) {
