@@ -202,10 +202,10 @@ func (r *resolver) checkTowers() {
 		why  string
 		want string
 	}{
-		{"training.finetune", s.Training.Finetune != "none", "adapters beside towers are not modelled", `"none"`},
-		{"parallel.zero", s.Parallel.ZeRO > 1, "an LLM in a pipeline with towers keeps its gradients and parameters whole", "0 or 1"},
+		{"training.finetune", s.Training.Finetune != "none", "adapters beside an encoder or a generator are not modelled", `"none"`},
+		{"parallel.zero", s.Parallel.ZeRO > 1, "an LLM with an encoder or a generator keeps its gradients and parameters whole", "0 or 1"},
 		{"model.name", s.Model.Net != nil, "a model that lists its layers has no encoder or generator beside it", "a transformer"},
-		{"schedule.vocab_parallel", s.Schedule.VocabParallel, "towers stand at the ends of the pipeline", "false"},
+		{"schedule.vocab_parallel", s.Schedule.VocabParallel, "encoder and generator stand at the ends of the pipeline, where the vocabulary is", "false"},
 	} {
 		if refuse.bad {
 			r.fail([]string{refuse.key}, refuse.why, display(byKey[refuse.key].load(s)), refuse.want)
@@ -250,7 +250,7 @@ func (r *resolver) checkTower(section string, t *Tower) {
 	case t.ItemsMin > t.ItemsMax:
 		r.fail([]string{key("items_min"), key("items_max")}, "more than items_max", fmt.Sprint(t.ItemsMin), fmt.Sprintf("up to %d", t.ItemsMax))
 	case t.ZeRO == 2:
-		r.fail([]string{key("zero")}, "towers shard nothing, optimizer states alone, or all", "2", "0, 1 or 3")
+		r.fail([]string{key("zero")}, "nothing, optimizer states alone, or all is sharded here", "2", "0, 1 or 3")
 	case t.ZeRO == 3 && !t.Pull && section == "encoder" && name == "optimus":
 		r.fail([]string{key("zero"), "schedule.name"}, "bubbles are filled on each rank in its own order, in which parameters cannot be gathered together", "3", "0 or 1, or "+key("pull")+" = true")
 	case t.Pull && t.ZeRO < 3:

@@ -350,3 +350,62 @@ func TestModulesRefused(t *testing.T) {
 	_, err := bigMac{Modules{Encoder: true}}.Order(whole(4, 2, 9))
 	require.ErrorContains(t, err, "9 microbatches are not units of one a device, 4; 8 or 12 would do")
 }
+
+// What is held of a module at an instant is what has started forward and not ended
+// backward, by the timeline itself.
+func TestLiveOverTime(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		shape, m := drawNested(t)
+		m.Costs.EncoderF, m.Costs.EncoderB = m.Costs.EncoderF+1, m.Costs.EncoderB+1
+		s, r, live := timed(t, rapid.SampledFrom([]Multimodal{bigMac{}, encoderFirst{}}).Draw(t, "schedule"), m, shape)
+		at := unit.Time(rapid.Int64Range(0, int64(r.Makespan)).Draw(t, "at"))
+		for d, slots := range r.Order {
+			var want [numModules]int
+			for i, slot := range slots {
+				module := ModuleOf(s, shape, int(slot.Stage))
+				if slot.Phase == F && r.Start[d][i] <= at {
+					want[module]++
+				}
+				if slot.Phase != F && r.End[d][i] <= at {
+					want[module]--
+				}
+			}
+			for module, l := range live[d] {
+				require.True(t, slices.IsSorted(l.At))
+				held := 0
+				for i, when := range l.At {
+					if when <= at {
+						held = l.Passes[i]
+					}
+				}
+				require.Equal(t, want[module], held, "device %d, %v", d, Module(module))
+				if n := len(l.Passes); n > 0 {
+					require.Zero(t, l.Passes[n-1])
+					require.Equal(t, slices.Max(l.Passes), l.Peak)
+				}
+			}
+		}
+	})
+}
+
+// Passes are named by their module, each counting its stages from 0.
+func TestNames(t *testing.T) {
+	shape := whole(4, 2, 8)
+	both := Modules{Encoder: true, Generator: true}
+	for _, c := range []struct {
+		s    Schedule
+		slot Slot
+		want string
+	}{
+		{bigMac{both}, Slot{Phase: F, Stage: 0, Microbatch: 5}, "EF5"},
+		{bigMac{both}, Slot{Phase: B, Stage: 1, Microbatch: 5}, "0B5"},
+		{bigMac{both}, Slot{Phase: F, Stage: 8, Microbatch: 5}, "7F5"},
+		{bigMac{both}, Slot{Phase: B, Stage: 9, Microbatch: 5}, "GB5"},
+		{bigMac{Modules{Generator: true}}, Slot{Phase: F, Stage: 0}, "0F0"},
+		{optimus{both}, Slot{Phase: B, Stage: 7, Microbatch: 1}, "E7B1"},
+		{encoderSegments{both}, Slot{Phase: F, Stage: 15, Microbatch: 2}, "G3F2"},
+		{interleaved{}, Slot{Phase: F, Stage: 3, Microbatch: 2}, "3F2.0"},
+	} {
+		require.Equal(t, c.want, Name(c.s, shape, c.slot))
+	}
+}
