@@ -84,7 +84,7 @@ func WriteDocs(w io.Writer) error {
 		if f.unit != "" {
 			kind += ", " + f.unit
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", short(f.key), kind, cell(f.defaultText()), cell(f.allowedText()), cell(f.doc))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", short(f.key), kind, cell(f.defaultText()), cell(f.allowedText()), cell(f.doc+f.ofText()))
 	}
 	writePresets(&b)
 	_, err := io.WriteString(w, strings.ReplaceAll(b.String(), "\n\n\n", "\n\n"))
@@ -127,6 +127,14 @@ func (f *field) defaultText() string {
 		return "none"
 	}
 	return display(f.def)
+}
+
+// ofText names the schedules that alone have the key.
+func (f *field) ofText() string {
+	if len(f.of) == 0 {
+		return ""
+	}
+	return " Only with `" + strings.Join(f.of, "` or `") + "`."
 }
 
 // allowedText is allowed without the kind, which has its own column.

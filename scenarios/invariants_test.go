@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"orrery/schedules/pipeline"
 )
 
 // fataler is what testing.T and rapid.T share.
@@ -32,7 +34,11 @@ func invariants(t fataler, res *Resolved) {
 	if a, b := p.TP*p.CP*p.DP, p.ETP*p.EP*p.EDP; a != b {
 		t.Fatalf("tp x cp x dp = %d, etp x ep x edp = %d", a, b)
 	}
-	want := p.PP * p.VP
+	order, err := s.Schedule.Order()
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	copies, want := int64(pipeline.Replicas(order)), p.PP*p.VP
 	if s.Schedule.Name == "encoder_stages" {
 		for _, tower := range []*Tower{s.Encoder, s.Generator} {
 			if tower != nil {
@@ -40,8 +46,8 @@ func invariants(t fataler, res *Resolved) {
 			}
 		}
 	}
-	if n := int64(len(p.LayersPerStage)); n != want {
-		t.Fatalf("%d stages, pp x vp less those of encoder and generator = %d", n, want)
+	if n := int64(len(p.LayersPerStage)); n*copies != want {
+		t.Fatalf("%d stages in %d copies, pp x vp less those of encoder and generator = %d", n, copies, want)
 	}
 	sum := int64(0)
 	for _, l := range p.LayersPerStage {
@@ -250,7 +256,9 @@ func TestSchemaCoversScenario(t *testing.T) {
 			walk(v.Elem(), path)
 		case reflect.Struct:
 			for i := range v.NumField() {
-				walk(v.Field(i), path+"."+v.Type().Field(i).Name)
+				if f := v.Type().Field(i); f.IsExported() { // others are what a key's file held
+					walk(v.Field(i), path+"."+f.Name)
+				}
 			}
 		case reflect.Slice:
 			if v.Len() > 0 {

@@ -28,12 +28,13 @@ type field struct {
 	catalogue string
 	// canon finds the catalogue's name of what a text names; "" if nothing.
 	canon    func(string) string
-	auto     bool   // "auto" may be written: same as leaving it out
-	def      any    // default that depends on nothing
-	how      string // default in words, where it depends
-	required bool   // neither default nor derivation
-	moe      bool   // present only in mixture-of-experts models
-	net      bool   // present only in models that list their layers
+	auto     bool     // "auto" may be written: same as leaving it out
+	def      any      // default that depends on nothing
+	how      string   // default in words, where it depends
+	required bool     // neither default nor derivation
+	moe      bool     // present only in mixture-of-experts models
+	of       []string // schedules that alone have the key
+	net      bool     // present only in models that list their layers
 }
 
 // maxInt bounds every integer of the language, so that products of two fit.
@@ -207,7 +208,7 @@ func (f *field) store(s *Scenario, v any) {
 
 // load reads the value; nil if the scenario has no such place.
 func (f *field) load(s *Scenario) any {
-	if f.moe && s.Model.MoE == nil || f.net && s.Model.Net == nil || strings.HasPrefix(f.key, "expect.") || f.absent(s) {
+	if f.moe && s.Model.MoE == nil || f.net && s.Model.Net == nil || len(f.of) > 0 && !slices.Contains(f.of, s.Schedule.Name) || strings.HasPrefix(f.key, "expect.") || f.absent(s) {
 		return nil
 	}
 	return reflect.ValueOf(f.at(s)).Elem().Interface()

@@ -150,7 +150,7 @@ func (s *Scenario) Modules() pipeline.Modules {
 
 // order is the scenario's schedule, made for its towers.
 func (r *resolver) order() (pipeline.Schedule, error) {
-	s, err := pipeline.Lookup(r.s.Schedule.Name)
+	s, err := r.s.Schedule.Order()
 	if m, ok := s.(pipeline.Multimodal); ok && err == nil && len(r.towerSections()) > 0 {
 		return m.With(r.modules()), nil
 	}
@@ -180,7 +180,7 @@ func (r *resolver) towerGrid() {
 // checkTowers holds the towers against the rest.
 func (r *resolver) checkTowers() {
 	s := &r.s
-	found, err := pipeline.Lookup(s.Schedule.Name)
+	found, err := s.Schedule.Order()
 	if err != nil {
 		return // told already
 	}

@@ -97,8 +97,11 @@ func (r *Run) OpName(id program.OpID) string {
 	}
 	tag := r.Tag(id)
 	what := "backward"
-	if tag.Phase == pipeline.F {
+	switch tag.Phase {
+	case pipeline.F:
 		what = "forward"
+	case pipeline.S:
+		what = "output layer's share"
 	}
 	if tag.Microbatch < 0 {
 		return r.Program.Works[r.Program.Work[id]].Name

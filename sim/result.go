@@ -28,6 +28,7 @@ type Result struct {
 	PaddingFraction float64            `json:"padding_fraction,omitempty"`
 	GPUs            int64              `json:"gpus"`
 	Schedule        string             `json:"schedule"`
+	ScheduleFit     *ScheduleFit       `json:"schedule_fit,omitempty"`
 	Profile         string             `json:"profile"`
 	Sources         map[string]float64 `json:"price_sources"`
 	Expect          []Expectation      `json:"expect,omitempty"`
@@ -51,6 +52,17 @@ type ModuleResult struct {
 	LiveUnits int     `json:"live_units"`
 	UnitGiB   float64 `json:"unit_gib"`
 	PeakGiB   float64 `json:"peak_gib"`
+}
+
+// ScheduleFit is what the order of an automatic schedule was fitted to: the times of
+// a forward pass, of the halves of a backward pass and of a send, in seconds, and
+// the limit on activations in microbatches.
+type ScheduleFit struct {
+	ForwardS        float64 `json:"forward_s"`
+	BackwardInputS  float64 `json:"backward_input_s"`
+	BackwardWeightS float64 `json:"backward_weight_s"`
+	SendS           float64 `json:"send_s"`
+	MemoryLimit     float64 `json:"memory_limit"` // 0: the schedule's own
 }
 
 // StageMemory is the memory of one pipeline rank at its peak, in GiB.

@@ -35,6 +35,7 @@ type Run struct {
 	inFlight []timeline.Memory // by rank, once it has been asked for
 
 	prices *prices
+	fitted *ScheduleFit // nil where the schedule needs no costs
 	opt    Options
 }
 
@@ -58,13 +59,16 @@ func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, er
 	if r.Plan, err = plan.New(s); err != nil {
 		return nil, err
 	}
+	r.prices = newPrices(profile.On(gpu), gpu, hostLaunch(s, gpu))
+	if err := r.fit(gpu); err != nil {
+		return nil, err
+	}
 	if r.Step, err = lower.NewStep(r.Plan); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	r.prices = newPrices(profile.On(gpu), gpu, hostLaunch(s, gpu))
 	if err := r.prices.step(r.Step); err != nil {
 		return nil, err
 	}

@@ -41,6 +41,7 @@ var resultDocs = []struct{ field, unit, doc string }{
 	{"padding_fraction", "1", "share of the rows of tokens that are padding; absent without padding"},
 	{"gpus", "", "GPUs of the job"},
 	{"schedule", "", "the pipeline schedule that ran"},
+	{"schedule_fit", "", "with `zb_auto` and `zbv_auto`, what the order was fitted to: `forward_s`, `backward_input_s`, `backward_weight_s`, `send_s` (medians over the ranks) and `memory_limit` in microbatches"},
 	{"profile", "", "the price profile"},
 	{"price_sources", "1", "share of kernel time by how it was priced: fitted, derived, published, roofline"},
 	{"expect", "", "for each `[[expect]]`: `metric`, `expected`, `got`, `error` (signed, relative), `tolerance`, `ok`, `source`"},

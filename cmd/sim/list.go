@@ -11,7 +11,6 @@ import (
 	"orrery/scenarios"
 	"orrery/schedules/balance"
 	"orrery/schedules/packing"
-	"orrery/schedules/pipeline"
 	"orrery/sim/hw"
 	"orrery/sim/net"
 	"orrery/sim/report"
@@ -70,7 +69,7 @@ func (c *listCmd) Run(std *streams) error {
 		}
 	case "schedules":
 		head = table.Row{"schedule", "what"}
-		for _, s := range pipeline.All() {
+		for _, s := range scenarios.Schedules() {
 			rows = append(rows, table.Row{s.Name(), s.Describe()})
 		}
 	case "balancers":

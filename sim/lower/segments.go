@@ -3,6 +3,7 @@ package lower
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"orrery/schedules/pipeline"
 	"orrery/sim/cost"
@@ -38,13 +39,23 @@ func (l *lowering) stageBlocks(i int) stageBlocks {
 		dense, expert := l.p.LayerParams(layer)
 		sb.layerGrads = append(sb.layerGrads, params{dense, expert})
 	}
-	if st.Embedding {
+	switch {
+	case l.p.VocabPasses():
+		sb.embedF, sb.embedB = l.vocabEmbedding()
+	case st.Embedding:
 		f, b := newBuilder("embedding"), newBuilder("embedding backward")
 		l.embedding(f)
 		l.embeddingBackward(b)
 		sb.embedF, sb.embedB = &f.b, &b.b
 	}
-	if st.Head && !l.p.VocabParallel() {
+	switch {
+	case !st.Head:
+	case l.p.VocabPasses():
+		f, b := newBuilder("final norm"), newBuilder("final norm backward")
+		l.norm(f, "final norm", l.sp, l.h)
+		l.normBackward(b, "final norm", l.sp, l.h)
+		sb.headF, sb.headB = &f.b, &b.b
+	case !l.p.VocabParallel():
 		f, b := newBuilder("head"), newBuilder("head backward")
 		l.mtp(f, b)
 		l.head(f)
@@ -109,7 +120,7 @@ func (l *lowering) gathers(s pipeline.Slot) bool {
 	case z == 3 && pp == 1: // FSDP: every pass gathers its parameters
 		return true
 	case z >= 1 && l.fw.OverlapParamGather && l.trains():
-		return s.Phase == pipeline.F && s.Slice == 0 && s.Microbatch == l.firstOf[pipeline.CopyOf(l.p.Schedule, l.p.Shape, s)]
+		return s == l.firstForward(s)
 	}
 	return false
 }
@@ -133,11 +144,23 @@ func (l *lowering) replicated() bool {
 // sharded reports whether parameters are sharded over more than one rank.
 func (l *lowering) sharded() bool { return l.s.Parallel.ZeRO >= 1 && l.replicated() }
 
+// firstForward is the first pass that needs a stage's parameters.
+func (l *lowering) firstForward(s pipeline.Slot) pipeline.Slot {
+	key := [2]int{l.p.Schedule.Device(l.p.Shape, s), int(s.Stage)}
+	first, known := l.first[key]
+	if !known {
+		order := l.order[key[0]]
+		first = order[slices.IndexFunc(order, func(of pipeline.Slot) bool { return of.Stage == s.Stage && !l.shares(of) })] // s itself at the latest
+		l.first[key] = first
+	}
+	return first
+}
+
 // lastBackward is the pass that completes the gradients that a pass adds to.
 func (l *lowering) lastBackward(s pipeline.Slot) pipeline.Slot {
 	order := l.order[l.p.Schedule.Device(l.p.Shape, s)]
 	for i := len(order) - 1; i >= 0; i-- {
-		if order[i].Stage == s.Stage && order[i].Phase != pipeline.F {
+		if order[i].Stage == s.Stage && order[i].Phase != pipeline.F && !l.shares(order[i]) {
 			return order[i]
 		}
 	}
@@ -150,6 +173,7 @@ func (l *lowering) segments(s pipeline.Slot) []segment {
 		return l.netSegments(s)
 	}
 	st := l.p.Stages[s.Stage]
+	st.Embedding = st.Embedding || l.p.VocabPasses()
 	gathers, reduces := l.gathers(s), l.reduces(s)
 	if !gathers && !reduces {
 		return []segment{{layers: st.Layers, embedding: st.Embedding, head: st.Head}} // what vocabulary parallelism took away has no block
@@ -182,8 +206,8 @@ func (l *lowering) segments(s pipeline.Slot) []segment {
 		}
 		cut(segment{first: at, layers: n}, p)
 	}
-	if st.Head && !l.p.VocabParallel() {
-		cut(segment{head: true}, params{l.p.HeadParams(), l.p.HeadExpertParams()})
+	if st.Head && l.stages[s.Stage].headF != nil {
+		cut(segment{head: true}, params{l.p.StageHeadParams(), l.p.HeadExpertParams()})
 	}
 	if s.Phase != pipeline.F {
 		for i, j := 0, len(segs)-1; i < j; i, j = i+1, j-1 {
@@ -216,6 +240,9 @@ func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
 		kind += "h"
 	}
 	var beside []Use
+	if seg.embedding && l.p.VocabPasses() {
+		beside = append(beside, Use{l.vocabEmbeddingComm(s.Phase == pipeline.F), 1})
+	}
 	for _, b := range []*bucket{seg.gather, seg.reduce} {
 		if b != nil {
 			kind += "+"

@@ -109,7 +109,11 @@ func (l *lowering) turns() bool {
 	if len(l.p.Towers()) > 0 { // whose microbatches are on every rank
 		return true
 	}
-	for _, mb := range l.firstOf {
+	mbs := int32(1) // which all go the same way
+	if pipeline.Replicas(l.p.Schedule) > 1 {
+		mbs = int32(l.mbs)
+	}
+	for mb := range mbs {
 		for stage := range int32(len(l.p.Stages) - 1) {
 			src := l.p.Schedule.Device(l.p.Shape, pipeline.Slot{Stage: stage, Microbatch: mb})
 			dst := l.p.Schedule.Device(l.p.Shape, pipeline.Slot{Stage: stage + 1, Microbatch: mb})

@@ -175,16 +175,6 @@ func (l *lowering) throughLayers(t *plan.Tower) bool {
 	return t.Trained == "all" || t.Module == pipeline.Generator
 }
 
-// firstForward is the first pass of a slot's rank over its stage.
-func (l *lowering) firstForward(s pipeline.Slot) pipeline.Slot {
-	for _, o := range l.order[l.p.Schedule.Device(l.p.Shape, s)] {
-		if o.Stage == s.Stage {
-			return o
-		}
-	}
-	return pipeline.Slot{Microbatch: -1}
-}
-
 func (l *lowering) towerBucket(t *plan.Tower, n int64, kind program.Kind) *bucket {
 	return &bucket{params{dense: n}, kind, t}
 }

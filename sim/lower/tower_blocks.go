@@ -170,8 +170,8 @@ func weightsOnly(b *builder, l linear) {
 	b.b.Ops[w].Wgrad = true
 }
 
-// shares appends the exchange that hands a rank its share of pooled items, or back.
-func (l *lowering) shares(b *builder, t *plan.Tower, bytes int64) {
+// pooled appends the exchange that hands a rank its share of pooled items, or back.
+func (l *lowering) pooled(b *builder, t *plan.Tower, bytes int64) {
 	par := l.s.Parallel
 	if t.CP > par.TP*par.CP/t.TP && bytes > 0 {
 		b.comm("all-to-all items", CPComm, l.coll(cost.AllToAll, bytes, t.Pool))
@@ -190,7 +190,7 @@ func (l *lowering) towerBegin(b *builder, t *plan.Tower, phase pipeline.Phase, l
 		in += 2 * load.Beside * l.m.Hidden
 	}
 	if phase == pipeline.F {
-		l.shares(b, t, in)
+		l.pooled(b, t, in)
 		s.forward(b, embed)
 		if generator {
 			s.forward(b, connector)
@@ -202,7 +202,7 @@ func (l *lowering) towerBegin(b *builder, t *plan.Tower, phase pipeline.Phase, l
 	}
 	weightsOnly(b, embed)
 	if generator {
-		l.shares(b, t, 2*load.Beside*l.m.Hidden)
+		l.pooled(b, t, 2*load.Beside*l.m.Hidden)
 	}
 }
 
@@ -238,13 +238,13 @@ func (l *lowering) towerEnd(b *builder, t *plan.Tower, phase pipeline.Phase, loa
 			b.compute("connector activation", Elementwise, mem("gelu", 2*merged*inner, 2*merged*inner))
 			s.forward(b, last)
 		}
-		l.shares(b, t, 2*merged*l.m.Hidden)
+		l.pooled(b, t, 2*merged*l.m.Hidden)
 		return
 	}
 	if frozen {
 		return
 	}
-	l.shares(b, t, 2*merged*l.m.Hidden)
+	l.pooled(b, t, 2*merged*l.m.Hidden)
 	if last.n > 0 {
 		s.backward(b, last)
 		b.compute("d connector activation", Elementwise, mem("gelu", 4*merged*inner, 2*merged*inner))

@@ -105,7 +105,7 @@ func (p *Plan) Static(rank int) Ledger {
 	if tr.Optimizer == "none" {
 		l.Optimizer = 0
 	}
-	if last := p.headStage(); p.Slices() == 1 && slices.Contains(p.Held[rank], last) {
+	if last := p.headStage(); p.Slices() == 1 && !p.VocabParallel() && slices.Contains(p.Held[rank], last) {
 		l.Logits = p.LogitsBytes()
 	}
 	p.towerStatic(rank, &l)
@@ -214,7 +214,7 @@ func (p *Plan) ActivationBytes(stage int) float64 {
 			sum += t * p.layerBytes(st.First+i, true)
 		}
 	}
-	if st.Head && !p.VocabParallel() {
+	if st.Head && (!p.VocabParallel() || p.VocabPasses()) {
 		sum += 2 * t * input // input and output of the final norm
 		if p.Slices() > 1 {
 			sum += p.LogitsBytes()

@@ -91,9 +91,11 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 	}
 	var placed []placement
 	p.Groups, placed = groups(s)
-	placed = append(placed, p.layCopies()...)
-	placed = append(placed, p.placeTowers()...)
-	if err := p.fabric(placed); err != nil {
+	copies, err := p.layCopies()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.fabric(slices.Concat(placed, copies, p.placeTowers())); err != nil {
 		return nil, err
 	}
 	return p, p.adapterParams()
@@ -149,7 +151,7 @@ func (p *Plan) layTowerStages(m pipeline.Module, stages int) {
 
 func (p *Plan) schedule() error {
 	sc, par := p.Scenario.Schedule, p.Scenario.Parallel
-	s, err := pipeline.Lookup(sc.Name)
+	s, err := sc.Order()
 	if err != nil {
 		return err
 	}
