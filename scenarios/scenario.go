@@ -43,6 +43,7 @@ type Cluster struct {
 	HBMGiB       float64
 	HBMGBps      float64
 	PowerW       float64
+	FLOPsFactor  float64 // on the peak FLOP/s of every format
 	Oversub      float64 // leaf to spine oversubscription of the fabric, 1 is none
 }
 

@@ -16,11 +16,10 @@ import (
 // plan's first order, for passes that cost the same, is lowered and priced; what its
 // passes take on average is what the order is then fitted to.
 func (r *Run) fit(gpu *hw.GPU) error {
-	_, auto := r.Plan.Schedule.(pipeline.Fitted)
-	_, split := r.Plan.Schedule.(pipeline.MEPipeSplit)
-	if !auto && !split {
+	if !needsCosts(r.Plan.Schedule) {
 		return nil
 	}
+	_, split := r.Plan.Schedule.(pipeline.MEPipeSplit)
 	draft, err := lower.NewStep(r.Plan)
 	if err != nil {
 		return err
@@ -39,6 +38,13 @@ func (r *Run) fit(gpu *hw.GPU) error {
 	r.Plan = fitted
 	r.fitted = &ScheduleFit{ForwardS: costs.F.Seconds(), BackwardInputS: costs.I.Seconds(), BackwardWeightS: costs.W.Seconds(), SendS: costs.Comm.Seconds(), MemoryLimit: limit}
 	return nil
+}
+
+// needsCosts reports whether a schedule's order depends on what passes take.
+func needsCosts(s pipeline.Schedule) bool {
+	_, auto := s.(pipeline.Fitted)
+	_, split := s.(pipeline.MEPipeSplit)
+	return auto || split
 }
 
 // typicalCosts are the costs of a step's passes as sail-sg's zero-bubble feeds them

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -102,6 +103,12 @@ func machine(s *scenarios.Scenario) (*hw.GPU, error) {
 	}
 	if s.Cluster.PowerW > 0 {
 		c.PowerW = s.Cluster.PowerW
+	}
+	if f := s.Cluster.FLOPsFactor; f > 0 && f != 1 {
+		c.PeakTFLOPS = maps.Clone(c.PeakTFLOPS)
+		for d := range c.PeakTFLOPS {
+			c.PeakTFLOPS[d] *= f
+		}
 	}
 	return &c, nil
 }

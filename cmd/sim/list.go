@@ -18,7 +18,7 @@ import (
 
 // listCmd is `sim list`: what is in the catalogues.
 type listCmd struct {
-	What string `arg:"" enum:"models,encoders,generators,gpus,nodes,topologies,schedules,packers,distributions,balancers,profiles,scenarios" help:"One of models, encoders, generators, gpus, nodes, topologies, schedules, packers, distributions, balancers, profiles, scenarios."`
+	What string `arg:"" enum:"models,encoders,generators,gpus,nodes,topologies,schedules,packers,distributions,balancers,profiles,scenarios,plans" help:"One of models, encoders, generators, gpus, nodes, topologies, schedules, packers, distributions, balancers, profiles, scenarios, plans."`
 }
 
 func (c *listCmd) Run(std *streams) error {
@@ -95,6 +95,15 @@ func (c *listCmd) Run(std *streams) error {
 				return err
 			}
 			rows = append(rows, table.Row{n, res.Scenario.Name})
+		}
+	case "plans":
+		head = table.Row{"capacity plan", "what"}
+		for _, n := range scenarios.CapacityNames() {
+			plan, err := scenarios.LoadCapacity(n)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, table.Row{n, plan.Name})
 		}
 	case "profiles":
 		head = table.Row{"profile", "gpu", "families", "derived from"}
