@@ -18,6 +18,7 @@ func (r *resolver) check() {
 	r.checkSharding()
 	r.checkTraining()
 	r.checkOrder()
+	r.checkTowers()
 	r.checkData()
 }
 
@@ -100,7 +101,7 @@ func (r *resolver) checkDispatch() {
 
 func (r *resolver) checkSchedule() {
 	p, sc, m := &r.s.Parallel, &r.s.Schedule, r.s.Training.Microbatches
-	order, err := sc.Order()
+	order, err := r.order()
 	if err == nil {
 		err = order.Check(pipeline.Shape{Devices: int(p.PP), Virtual: int(p.VP), Microbatches: int(m), Slices: int(sc.Slices), Group: int(sc.GroupSize)})
 	}

@@ -55,6 +55,9 @@ var sectionTexts = map[string]string{
 	"parallel":  "Who holds what.",
 	"schedule":  "The order of passes in a pipeline.",
 	"framework": "What the training framework does. The defaults are the preset's.",
+	"encoder": "What goes before the LLM: a transformer over images or sound, whose output takes the place of tokens in the " +
+		"sequence. Without this section there is none. The items of a sample vary: their numbers and lengths are drawn, or read from a file.",
+	"generator": "What goes behind the LLM, as a diffusion transformer that learns to make images of the LLM's output. Without this section there is none.",
 	"expect":    "Published figures that `sim run` and `sim verify` hold the result against; any number of `[[expect]]` entries.",
 }
 

@@ -1,7 +1,9 @@
 package scenarios
 
 import (
+	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -76,5 +78,26 @@ func FuzzLocate(f *testing.F) {
 			}
 		}
 		walk(tree, "")
+	})
+}
+
+// FuzzParseSamples: no text panics, and what is read is written back as what was read.
+func FuzzParseSamples(f *testing.F) {
+	for _, text := range []string{"256 512\n\n1024", "# a\n1,2,\t3 # b\n", "0", "12x", "16777217", "\r\n4\r\n"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		samples, err := ParseSamples(text)
+		if err != nil {
+			return
+		}
+		var lines []string
+		for _, s := range samples {
+			lines = append(lines, strings.Trim(strings.ReplaceAll(fmt.Sprint(s), " ", ", "), "[]"))
+		}
+		again, err := ParseSamples(strings.Join(lines, "\n") + "\n")
+		if err != nil || !reflect.DeepEqual(samples, again) {
+			t.Fatalf("%v is read back as %v, %v", samples, again, err)
+		}
 	})
 }

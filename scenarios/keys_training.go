@@ -60,7 +60,7 @@ var parallelKeys = []*field{
 		at: func(s *Scenario) any { return &s.Parallel.Shard }},
 	{key: "parallel.order", def: dimensions(), names: dimensions, doc: "Dimensions of the rank grid, fastest varying first.",
 		at: func(s *Scenario) any { return &s.Parallel.Order }},
-	{key: "parallel.layers_per_stage", auto: true, min: 0, max: 10000, how: "even, see schedule.account_embedding", doc: "Layers of each of the pp x vp stages; chunk c of rank r is entry c x pp + r.",
+	{key: "parallel.layers_per_stage", auto: true, min: 0, max: 10000, how: "even, see schedule.account_embedding", doc: "Layers of each of the pp x vp stages; chunk c of rank r is entry c x pp + r. Ranks of an encoder or a generator (encoder_stages) have none.",
 		at: func(s *Scenario) any { return &s.Parallel.LayersPerStage }},
 	{key: "parallel.cp_kind", names: fixed("ring", "a2a", "allgather", "query"), how: "preset", doc: "Exchange of context parallelism: ring (P2P), a2a (Ulysses), allgather (keys and values), query (queries and partial results; keys and values stay, as SlimPipe's cache needs).",
 		at: func(s *Scenario) any { return &s.Parallel.CPKind }},

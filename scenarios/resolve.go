@@ -112,8 +112,8 @@ func (r *resolver) unknownKey(g *given, key string) {
 func (r *resolver) resolve() (*Resolved, error) {
 	r.from = map[string]string{}
 	steps := []func(){
-		r.baseModel, r.takeGiven, r.plainDefaults, r.orderFile, r.model, r.machine, r.grid, r.presetDefaults, r.expertGrid,
-		r.stages, r.fabric, r.schedule, r.lateDefaults, r.check,
+		r.baseModel, r.baseTowers, r.takeGiven, r.plainDefaults, r.orderFile, r.model, r.towers, r.machine, r.grid, r.presetDefaults, r.expertGrid,
+		r.stages, r.fabric, r.schedule, r.lateDefaults, r.towerGrid, r.check,
 	}
 	for _, step := range steps {
 		if len(r.problems) > 0 {
@@ -177,12 +177,12 @@ func (r *resolver) plainDefaults() {
 		if f.net && r.s.Model.Net == nil {
 			continue
 		}
-		if f.def != nil && !r.auto(f.key) && !strings.HasPrefix(f.key, "expect.") {
+		if f.def != nil && !r.auto(f.key) && !strings.HasPrefix(f.key, "expect.") && !f.absent(&r.s) {
 			r.settle(f.key, f.def, "default")
 		}
 	}
 	for _, f := range schema {
-		if f.required && !strings.HasPrefix(f.key, "expect.") && !r.settled(f.key) {
+		if f.required && !strings.HasPrefix(f.key, "expect.") && !f.absent(&r.s) && !r.settled(f.key) {
 			r.missing(f.key, f.allowed())
 		}
 	}

@@ -23,6 +23,8 @@ type Scenario struct {
 	Schedule  Schedule
 	Framework Framework
 	Expect    []Expect
+
+	Encoder, Generator *Tower // nil where there is none
 }
 
 // Cluster is the machine.

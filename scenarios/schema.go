@@ -77,7 +77,7 @@ func (f *field) kind() string {
 
 // blank is a scenario in which every pointer of the schema points somewhere.
 func blank() *Scenario {
-	return &Scenario{Model: models.Model{MoE: &models.MoE{}}, Expect: make([]Expect, 1)}
+	return &Scenario{Model: models.Model{MoE: &models.MoE{}}, Expect: make([]Expect, 1), Encoder: &Tower{}, Generator: &Tower{}}
 }
 
 // allowed says what the key accepts.
@@ -226,14 +226,14 @@ func (f *field) store(s *Scenario, v any) {
 
 // load reads the value; nil if the scenario has no such place.
 func (f *field) load(s *Scenario) any {
-	if f.moe && s.Model.MoE == nil || f.net && s.Model.Net == nil || len(f.of) > 0 && !slices.Contains(f.of, s.Schedule.Name) || strings.HasPrefix(f.key, "expect.") {
+	if f.moe && s.Model.MoE == nil || f.net && s.Model.Net == nil || len(f.of) > 0 && !slices.Contains(f.of, s.Schedule.Name) || strings.HasPrefix(f.key, "expect.") || f.absent(s) {
 		return nil
 	}
 	return reflect.ValueOf(f.at(s)).Elem().Interface()
 }
 
 var (
-	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, dataKeys, parallelKeys, scheduleKeys, frameworkKeys, expectKeys)
+	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, dataKeys, parallelKeys, scheduleKeys, frameworkKeys, encoderKeys, generatorKeys, expectKeys)
 	byKey  = index(schema)
 )
 

@@ -48,6 +48,7 @@ func (r *Run) summarise(gpu *hw.GPU) error {
 	res.Sources = r.sources()
 	res.PaddingFraction = r.Plan.PaddingShare()
 	r.memory(gpu)
+	r.modules()
 	r.launching()
 	r.warn()
 	return r.expect()
@@ -94,6 +95,10 @@ func (r *Run) flops() (model, hardware float64) {
 			share = float64(done) / float64(r.Plan.Model.Layers)
 		}
 		hardware += share * hardware / 3
+	}
+	for _, t := range r.Plan.Towers() {
+		model += r.Plan.TowerStepFLOPs(t, false)
+		hardware += r.Plan.TowerStepFLOPs(t, true)
 	}
 	return model, hardware
 }

@@ -7,6 +7,7 @@ import (
 
 	"orrery/schedules/pipeline"
 	"orrery/sim/cost"
+	"orrery/sim/plan"
 	"orrery/sim/program"
 )
 
@@ -104,8 +105,9 @@ type segment struct {
 
 // bucket is parameters whose gradients are reduced, or that are gathered, together.
 type bucket struct {
-	p    params
-	kind program.Kind
+	p     params
+	kind  program.Kind
+	tower *plan.Tower // whose they are; nil for the LLM
 }
 
 // gathers and reduces tell whether a pass carries data-parallel communication.
@@ -180,10 +182,10 @@ func (l *lowering) segments(s pipeline.Slot) []segment {
 	cut := func(seg segment, p params) {
 		if p.dense+p.expert > 0 {
 			if gathers {
-				seg.gather = &bucket{p, program.ParamGather}
+				seg.gather = &bucket{p: p, kind: program.ParamGather}
 			}
 			if reduces {
-				seg.reduce = &bucket{p, program.GradReduce}
+				seg.reduce = &bucket{p: p, kind: program.GradReduce}
 			}
 		}
 		segs = append(segs, seg)
@@ -300,13 +302,33 @@ func (l *lowering) uses(s pipeline.Slot, seg segment) []Use {
 // bucketWork is the WorkID of a bucket's collectives.
 func (l *lowering) bucketWork(b *bucket) program.WorkID {
 	k := workKey{kind: b.kind.String(), bytes: b.p.dense, first: b.p.expert}
+	if b.tower != nil {
+		k.stage = int(b.tower.Module)
+	}
 	return l.work(k, func() (program.Work, Work) {
 		blk := Block{Name: b.kind.String()}
+		if b.tower != nil {
+			l.towerBucketOps(&blk, b)
+			return program.Work{Name: b.kind.String(), Kind: b.kind}, Work{Blocks: []Use{{&blk, 1}}}
+		}
 		g := l.p.Groups
 		l.bucketOps(&blk, b.kind, b.p.dense, g.Shard, g.Replica)
 		l.bucketOps(&blk, b.kind, b.p.expert, g.ExpertShard, cost.Group{Ranks: 1, PerDomain: 1})
 		return program.Work{Name: b.kind.String(), Kind: b.kind}, Work{Blocks: []Use{{&blk, 1}}}
 	})
+}
+
+// towerBucketOps are the collectives of a tower's parameters or gradients.
+func (l *lowering) towerBucketOps(blk *Block, b *bucket) {
+	kind, dt := cost.ReduceScatter, l.fw.GradDType
+	switch {
+	case b.kind == program.ParamGather:
+		kind, dt = cost.AllGather, l.fw.ParamDType
+	case b.tower.ZeRO == 0:
+		kind = cost.AllReduce
+	}
+	bytes := int64(float64(b.p.dense) * dt.Bytes())
+	blk.Ops = append(blk.Ops, Op{Name: string(kind), Lane: Comm, Kernel: l.coll(kind, bytes, b.tower.Shard)})
 }
 
 func (l *lowering) bucketOps(blk *Block, kind program.Kind, n int64, shard, replica cost.Group) {

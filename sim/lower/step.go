@@ -82,6 +82,8 @@ type lowering struct {
 	net        map[netKey][]Use // of models that list their layers
 	moves      [][]bool         // by rank and slot: activations go to the host or come back; nil where none do
 	out        map[pipeline.Slot]program.OpID
+
+	towerBlocks map[towerKey]*Block
 }
 
 // workKey identifies a piece of work: a segment of a pass, a transfer, a bucket.
@@ -95,6 +97,7 @@ type workKey struct {
 	bytes  int64
 	nic    bool
 	with   int // stage of the other pass of a pair
+	load   plan.Load
 	// Of models that list their layers, whose shapes differ by microbatch.
 	microbatch int32
 	pass       int
@@ -230,6 +233,19 @@ func (l *lowering) passes() error {
 		st := &l.ranks[r]
 		for st.next < len(l.order[r]) {
 			slots := l.together(r)
+			if l.togetherSharded(slots[0]) {
+				if !l.met(slots[0]) {
+					break
+				}
+				left -= l.unit()
+				for c := range l.ranks {
+					if !waiting[c] && c != r {
+						waiting[c] = true
+						queue = append(queue, c)
+					}
+				}
+				continue
+			}
 			arrived, ready := l.arrivals(slots)
 			if !ready {
 				break
@@ -245,6 +261,8 @@ func (l *lowering) passes() error {
 				l.piece(r, slots[0])
 			case l.shares(slots[0]):
 				l.vocab.pass(l, r, slots[0], arrived)
+			case l.tower(slots[0]) != nil:
+				l.towerPasses([]int{r}, slots, [][]program.OpID{arrived})
 			default:
 				l.pass(r, slots[0], arrived...)
 			}
@@ -283,6 +301,11 @@ func (l *lowering) arrivals(slots []pipeline.Slot) (arrived []program.OpID, read
 }
 
 func (l *lowering) deadlock() error {
+	if _, ok := l.p.Schedule.(pipeline.Multimodal); ok { // whose model of a run names the circle
+		if _, err := pipeline.Simulate(l.p.Schedule, l.p.Shape, pipeline.Costs{F: 1, I: 1}); err != nil {
+			return fmt.Errorf("schedule %s: %w", l.p.Schedule.Name(), err)
+		}
+	}
 	for r, st := range l.ranks {
 		if st.next < len(l.order[r]) {
 			s := l.order[r][st.next]

@@ -47,6 +47,8 @@ func replayable(run *sim.Run, opt Options) error {
 	s := run.Scenario
 	ranks := len(run.Step.Lanes)
 	switch {
+	case len(run.Plan.Towers()) > 0:
+		return fmt.Errorf("%s has an encoder or a generator, whose passes cannot be replayed; stages of an LLM alone can", s.Name)
 	case opt.Rank < 0 || opt.Rank >= ranks:
 		return fmt.Errorf("stage %d: the pipeline has ranks 0 to %d", opt.Rank, ranks-1)
 	case run.Program != run.Step.Program:

@@ -23,6 +23,7 @@ func Text(w io.Writer, r *sim.Result, colour bool) error {
 	p := &printer{w: w, colour: colour}
 	p.headline(r)
 	p.breakdown(r)
+	p.modules(r)
 	p.memory(r)
 	p.path(r)
 	p.launching(r)
@@ -132,6 +133,23 @@ func (p *printer) breakdown(r *sim.Result) {
 	}
 	p.table([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}, {Number: 3, Align: text.AlignRight}},
 		table.Row{"where the time goes (mean rank)", "time", "share", ""}, rows)
+}
+
+// modules prints what encoder and generator take of a rank.
+func (p *printer) modules(r *sim.Result) {
+	if len(r.Modules) == 0 {
+		return
+	}
+	var rows []table.Row
+	for _, m := range r.Modules {
+		rows = append(rows, table.Row{m.Module, fmt.Sprintf("%.2f B", m.Params/1e9), fmt.Sprintf("%.0f (%d)", m.Tokens, m.MaxTokens),
+			seconds(m.ForwardS), seconds(m.BackwardS), m.LiveUnits, fmt.Sprintf("%.1f", m.UnitGiB), fmt.Sprintf("%.1f", m.PeakGiB)})
+	}
+	var right []table.ColumnConfig
+	for n := 2; n <= 8; n++ {
+		right = append(right, table.ColumnConfig{Number: n, Align: text.AlignRight})
+	}
+	p.table(right, table.Row{"module", "params", "tokens (max)", "forward", "backward", "held", "GiB each", "peak"}, rows)
 }
 
 func (p *printer) memory(r *sim.Result) {
