@@ -48,7 +48,7 @@ func (r *resolver) checkData() {
 	r.checkPacking()
 	if r.s.Model.Net == nil {
 		for _, f := range schema {
-			if f.net && f.absent(&r.s) && r.wrote(f.key) {
+			if f.net && f.otherData(&r.s) && r.wrote(f.key) {
 				r.fail([]string{f.key}, "sequences of a transformer are whole", show(r.given[f.key].raw), "models that list their layers, as xlm-r-base-slu and co-gat-dailydialog")
 			}
 		}

@@ -57,6 +57,9 @@ var sectionTexts = map[string]string{
 	"parallel":  "Who holds what.",
 	"schedule":  "The order of passes in a pipeline.",
 	"framework": "What the training framework does. The defaults are the preset's.",
+	"encoder": "What goes before the LLM: a transformer over images or sound, whose output takes the place of tokens in the " +
+		"sequence. Without this section there is none. The items of a sample vary: their numbers and lengths are drawn, or read from a file.",
+	"generator": "What goes behind the LLM, as a diffusion transformer that learns to make images of the LLM's output. Without this section there is none.",
 	"expect":    "Published figures that `sim run` and `sim verify` hold the result against; any number of `[[expect]]` entries.",
 }
 
@@ -83,7 +86,7 @@ func WriteDocs(w io.Writer) error {
 		if f.unit != "" {
 			kind += ", " + f.unit
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", short(f.key), kind, cell(f.defaultText()), cell(f.allowedText()), cell(f.doc))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", short(f.key), kind, cell(f.defaultText()), cell(f.allowedText()), cell(f.doc+f.ofText()))
 	}
 	writePresets(&b)
 	_, err := io.WriteString(w, strings.ReplaceAll(b.String(), "\n\n\n", "\n\n"))
@@ -126,6 +129,14 @@ func (f *field) defaultText() string {
 		return "none"
 	}
 	return display(f.def)
+}
+
+// ofText names the schedules that alone have the key.
+func (f *field) ofText() string {
+	if len(f.of) == 0 {
+		return ""
+	}
+	return " Only with `" + strings.Join(f.of, "` or `") + "`."
 }
 
 // allowedText is allowed without the kind, which has its own column.

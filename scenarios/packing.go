@@ -94,12 +94,14 @@ func (r *resolver) checkPacking() {
 		}
 	}
 	no(m.Net != nil, "a model that lists its layers has lengths of its own", show(m.Name), "a transformer", "data.distribution", "data.lengths")
+	no(len(r.towerSections()) > 0, "samples of encoders and generators are not packed", show(m.Name), "the language model alone", "data.distribution", "data.lengths")
 	no(d.Distribution != "" && d.File != "", "lengths come from a file or from a distribution", show(d.File), "one of data.lengths and data.distribution", "data.lengths")
 	no(d.Column != "" && d.File == "", "there is no file with columns", show(d.Column), "data.lengths beside it", "data.column")
 	no(len(d.Without) > 0 && d.Packer != "slimpack", "only slimpack has mechanisms to leave out", show(d.Packer), `data.packer = "slimpack"`, "data.without", "data.packer")
 	no(p.VP > 1, "packed samples run through one chunk a rank", fmt.Sprint(p.VP), "1", "parallel.vp")
 	name := r.s.Schedule.Name
 	no(name != "1f1b" && name != "none", "the packer orders the passes of packed samples", show(name), "auto", "schedule.name")
+	no(r.s.Schedule.VocabParallel, "packed samples have the output layer on the last stage", "true", "false", "schedule.vocab_parallel")
 	no(r.s.Schedule.Slices > 1, "the packer cuts samples", fmt.Sprint(r.s.Schedule.Slices), "1, and data.packer slimpack or seq1f1b", "schedule.slices")
 	no(p.ZeRO > 1, "packed samples are not joined with sharded gradients and parameters", fmt.Sprint(p.ZeRO), "0 or 1", "parallel.zero")
 	no(p.CP > 1 && p.CPKind == "a2a", "packed samples are exchanged by tokens, not by heads", show(p.CPKind), "ring, allgather, query", "parallel.cp_kind")

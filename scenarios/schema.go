@@ -20,6 +20,7 @@ type field struct {
 	// at points into the scenario where the value lives; its type is the
 	// key's type. For expect.* it points into the last entry.
 	at       func(*Scenario) any
+	holds    any // such a pointer, where the key is of another file (capacity.go)
 	unit     string
 	min, max float64         // bounds of a number, inclusive
 	names    func() []string // allowed names; nil: any text
@@ -28,13 +29,14 @@ type field struct {
 	catalogue string
 	// canon finds the catalogue's name of what a text names; "" if nothing.
 	canon    func(string) string
-	auto     bool   // "auto" may be written: same as leaving it out
-	def      any    // default that depends on nothing
-	how      string // default in words, where it depends
-	required bool   // neither default nor derivation
-	moe      bool   // present only in mixture-of-experts models
-	net      bool   // present only in models that list their layers
-	packed   bool   // present only where samples are packed; of both, where one of them holds
+	auto     bool     // "auto" may be written: same as leaving it out
+	def      any      // default that depends on nothing
+	how      string   // default in words, where it depends
+	required bool     // neither default nor derivation
+	moe      bool     // present only in mixture-of-experts models
+	of       []string // schedules that alone have the key
+	net      bool     // present only in models that list their layers
+	packed   bool     // present only where samples are packed; of both, where one of them holds
 }
 
 // maxInt bounds every integer of the language, so that products of two fit.
@@ -43,9 +45,17 @@ const maxInt = math.MaxInt32
 // anyNumber is the bound of a number that has none to speak of.
 const anyNumber = 1e15
 
+// pointer is of the key's type.
+func (f *field) pointer() any {
+	if f.at == nil {
+		return f.holds
+	}
+	return f.at(blank())
+}
+
 // kind is the key's type in words.
 func (f *field) kind() string {
-	switch f.at(blank()).(type) {
+	switch f.pointer().(type) {
 	case *int64:
 		return "integer"
 	case *float64:
@@ -55,6 +65,9 @@ func (f *field) kind() string {
 	case *[]int64:
 		return "list of integers"
 	case *[]string:
+		if f.names == nil {
+			return "list of texts"
+		}
 		return "list of names"
 	}
 	if f.names == nil {
@@ -65,7 +78,7 @@ func (f *field) kind() string {
 
 // blank is a scenario in which every pointer of the schema points somewhere.
 func blank() *Scenario {
-	return &Scenario{Model: models.Model{MoE: &models.MoE{}}, Expect: make([]Expect, 1)}
+	return &Scenario{Model: models.Model{MoE: &models.MoE{}}, Expect: make([]Expect, 1), Encoder: &Tower{}, Generator: &Tower{}}
 }
 
 // allowed says what the key accepts.
@@ -83,6 +96,8 @@ func (f *field) allowed() string {
 		s = "true, false"
 	case "list of integers":
 		s = "a list of integers from " + bound(f.min) + " to " + bound(f.max)
+	case "list of texts":
+		s = "a list of texts"
 	case "list of names":
 		s = "a list of " + strings.Join(f.names(), ", ")
 	case "name":
@@ -112,7 +127,7 @@ func (f *field) decode(raw any) (any, *Error) {
 	wrong := func(msg string) (any, *Error) {
 		return nil, &Error{Key: f.key, Msg: msg, Found: show(raw), Allowed: f.allowed()}
 	}
-	switch f.at(blank()).(type) {
+	switch f.pointer().(type) {
 	case *int64:
 		n, ok := toInt(raw)
 		if !ok {
@@ -164,8 +179,12 @@ func (f *field) decode(raw any) (any, *Error) {
 		}
 		out := make([]string, len(list))
 		for i, e := range list {
-			if out[i], ok = e.(string); !ok || !slices.Contains(f.names(), out[i]) {
-				return nil, &Error{Key: f.key, Msg: fmt.Sprintf("entry %d", i+1), Found: show(e), Allowed: f.allowed(), Nearest: unit.Nearest(out[i], f.names())}
+			if out[i], ok = e.(string); !ok || f.names != nil && !slices.Contains(f.names(), out[i]) {
+				err := &Error{Key: f.key, Msg: fmt.Sprintf("entry %d", i+1), Found: show(e), Allowed: f.allowed()}
+				if f.names != nil {
+					err.Nearest = unit.Nearest(out[i], f.names())
+				}
+				return nil, err
 			}
 		}
 		return out, nil
@@ -206,8 +225,8 @@ func (f *field) store(s *Scenario, v any) {
 	dst.Set(reflect.ValueOf(v).Convert(dst.Type()))
 }
 
-// absent reports whether the scenario's sequences are of a kind without the key.
-func (f *field) absent(s *Scenario) bool {
+// otherData reports whether the scenario's sequences are of a kind without the key.
+func (f *field) otherData(s *Scenario) bool {
 	if !f.net && !f.packed {
 		return false
 	}
@@ -216,14 +235,14 @@ func (f *field) absent(s *Scenario) bool {
 
 // load reads the value; nil if the scenario has no such place.
 func (f *field) load(s *Scenario) any {
-	if f.moe && s.Model.MoE == nil || f.absent(s) || strings.HasPrefix(f.key, "expect.") {
+	if f.moe && s.Model.MoE == nil || f.otherData(s) || len(f.of) > 0 && !slices.Contains(f.of, s.Schedule.Name) || strings.HasPrefix(f.key, "expect.") || f.absent(s) {
 		return nil
 	}
 	return reflect.ValueOf(f.at(s)).Elem().Interface()
 }
 
 var (
-	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, dataKeys, packingKeys, parallelKeys, scheduleKeys, frameworkKeys, expectKeys)
+	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, dataKeys, packingKeys, parallelKeys, scheduleKeys, frameworkKeys, encoderKeys, generatorKeys, expectKeys)
 	byKey  = index(schema)
 )
 

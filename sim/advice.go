@@ -45,17 +45,31 @@ var changes = []change{
 		s.Framework.GradDType = "bf16"
 		return old != "bf16"
 	}, true},
+	{"encoder.recompute = true", func(s *scenarios.Scenario) bool { return recomputed(&s.Encoder) }, true},
+	{"generator.recompute = true", func(s *scenarios.Scenario) bool { return recomputed(&s.Generator) }, true},
 	{"half the micro batch", func(s *scenarios.Scenario) bool {
 		s.Training.MicroBatch /= 2
 		return s.Training.MicroBatch > 0
 	}, true},
 	{"twice tp, half dp", func(s *scenarios.Scenario) bool {
 		p := &s.Parallel
-		ok := p.DP%2 == 0 && p.TP*2 <= s.Cluster.NVLinkDomain && s.Model.Attn.Heads%(p.TP*2) == 0 &&
+		ok := s.Encoder == nil && s.Generator == nil && // whose own layouts follow from it
+			p.DP%2 == 0 && p.TP*2 <= s.Cluster.NVLinkDomain && s.Model.Attn.Heads%(p.TP*2) == 0 &&
 			p.ETP*p.EP <= p.DP/2*p.CP*p.TP*2
 		p.TP, p.DP, p.SP = p.TP*2, p.DP/2, true
 		return ok && (p.Shard == 0 || p.Shard == p.DP*2*p.CP)
 	}, false},
+}
+
+// recomputed gives a scenario a tower of its own whose layers run forward again.
+func recomputed(t **scenarios.Tower) bool {
+	if *t == nil || (*t).Recompute {
+		return false
+	}
+	again := **t
+	again.Recompute = true
+	*t = &again
+	return true
 }
 
 // cheapestFit tries each change and names the one that fits and is fastest.

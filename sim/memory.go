@@ -21,6 +21,9 @@ const contextGiB = 2.0
 // allocator holds beside it.
 const fragmentation = 0.03
 
+// towerClasses are the classes of memory of encoder and generator, as reports call them.
+var towerClasses = map[int]string{lower.MemEncoder: "encoder_activations", lower.MemGenerator: "generator_activations"}
+
 // HeldBytes is what each pipeline rank holds all through the step; copies of a
 // rank in an expanded program hold the same and are left out.
 func (r *Run) HeldBytes() []unit.Bytes {
@@ -48,17 +51,17 @@ func (r *Run) MemoryCurve(rank int) []timeline.MemoryPoint {
 // one replica follow those of another.
 func (r *Run) stages() int { return int(r.Scenario.Parallel.PP) }
 
-// fullest is the peak of a pipeline rank: of the replica that holds most, where they
-// differ.
-func (r *Run) fullest(stage int) timeline.MemoryPoint {
+// fullest is the memory of a pipeline rank: of the replica that holds most at its peak,
+// where they differ.
+func (r *Run) fullest(stage int) timeline.Memory {
 	all := r.activations()
-	peak := all[stage].Peak
+	most := all[stage]
 	for rank := stage + r.stages(); rank < len(r.Step.Lanes); rank += r.stages() {
-		if all[rank].Peak.Bytes > peak.Bytes {
-			peak = all[rank].Peak
+		if all[rank].Peak.Bytes > most.Peak.Bytes {
+			most = all[rank]
 		}
 	}
-	return peak
+	return most
 }
 
 // activations is the memory of the program's own events, by rank.
@@ -75,7 +78,8 @@ func (r *Run) memory(gpu *hw.GPU) {
 	res := r.Result
 	gib := float64(unit.GiB)
 	for stage := range r.stages() {
-		l, peak := r.Plan.Static(stage), r.fullest(stage)
+		held := r.fullest(stage)
+		l, peak := r.Plan.Static(stage), held.Peak
 		sm := StageMemory{Stage: stage, At: r.OpName(peak.Op), Breakdown: map[string]float64{}}
 		total := float64(peak.Bytes) + l.Sum()
 		for _, it := range l.Items() {
@@ -84,6 +88,12 @@ func (r *Run) memory(gpu *hw.GPU) {
 			}
 		}
 		sm.Breakdown["activations"] = float64(peak.Bytes) / gib
+		for class, name := range towerClasses {
+			if of := held.PeakByClass; class < len(of) && of[class] > 0 {
+				sm.Breakdown[name] = float64(of[class]) / gib
+				sm.Breakdown["activations"] -= float64(of[class]) / gib
+			}
+		}
 		sm.PeakGiB = total / gib
 		res.MemoryGiBByStage = append(res.MemoryGiBByStage, sm)
 		res.PeakMemoryGiB = max(res.PeakMemoryGiB, sm.PeakGiB)
@@ -105,14 +115,20 @@ func (r *Run) OpName(id program.OpID) string {
 	}
 	tag := r.Tag(id)
 	what := "backward"
-	if tag.Phase == pipeline.F {
+	switch tag.Phase {
+	case pipeline.F:
 		what = "forward"
+	case pipeline.S:
+		what = "output layer's share"
 	}
 	if tag.Microbatch < 0 {
 		return r.Program.Works[r.Program.Work[id]].Name
 	}
 	if r.Plan.Varlen != nil {
 		return fmt.Sprintf("%s of unit %d, stage %d", what, tag.Microbatch, tag.Stage)
+	}
+	if int(tag.Stage) < len(r.Plan.Stages) && r.Plan.Stages[tag.Stage].Module != pipeline.LLM {
+		return fmt.Sprintf("%v %s of microbatch %d", r.Plan.Stages[tag.Stage].Module, what, tag.Microbatch)
 	}
 	return fmt.Sprintf("%s of microbatch %d, stage %d", what, tag.Microbatch, tag.Stage)
 }
@@ -144,7 +160,7 @@ func (r *Run) RankName(rank int) string {
 // megatronEstimate is what Megatron-LM's theoretical_memory_usage.py would
 // print, in bytes.
 func (r *Run) megatronEstimate() float64 {
-	if r.Plan.Varlen != nil { // it knows sequences of one length
+	if r.Plan.Varlen != nil || len(r.Plan.Towers()) > 0 { // neither of which the script knows
 		return 0
 	}
 	par, tr := r.Scenario.Parallel, r.Scenario.Training

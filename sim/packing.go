@@ -66,7 +66,7 @@ func (r *Run) packing() error {
 		Lengths: PackingLengths{Source: v.Source, CutSamples: v.CutSamples, CutTokens: v.CutTokens, Stats: packing.Describe(v.Job.Lengths)}}
 	r.Result.Packing = p
 	r.simulated(p)
-	p.SimulatedPeakGiB = float64(r.fullest(0).Bytes) / float64(unit.GiB)
+	p.SimulatedPeakGiB = float64(r.fullest(0).Peak.Bytes) / float64(unit.GiB)
 	if r.opt.quiet || p.Packer == baselinePacker {
 		return nil
 	}

@@ -1,10 +1,12 @@
 package sim
 
 import (
+	"fmt"
 	"maps"
 	"math"
 
 	"orrery/scenarios"
+	"orrery/schedules/pipeline"
 	"orrery/sim/hw"
 	"orrery/sim/lower"
 	"orrery/sim/program"
@@ -32,6 +34,7 @@ func (r *Run) summarise(gpu *hw.GPU) error {
 		Warnings:             []string{},
 	}
 	res.MFU = res.ModelTFLOPSPerGPU / peak
+	res.ScheduleFit = r.fitted
 	r.Result = res
 	b := r.breakdown()
 	b["jitter"] = makespan.Seconds() * slow
@@ -45,6 +48,7 @@ func (r *Run) summarise(gpu *hw.GPU) error {
 	res.Sources = r.sources()
 	res.PaddingFraction = r.Plan.PaddingShare()
 	r.memory(gpu)
+	r.modules()
 	r.launching()
 	r.warn()
 	if err := r.packing(); err != nil {
@@ -97,6 +101,10 @@ func (r *Run) flops() (model, hardware float64) {
 			share = float64(done) / float64(r.Plan.Model.Layers)
 		}
 		hardware += share * hardware / 3
+	}
+	for _, t := range r.Plan.Towers() {
+		model += r.Plan.TowerStepFLOPs(t, false)
+		hardware += r.Plan.TowerStepFLOPs(t, true)
 	}
 	return model, hardware
 }
@@ -322,6 +330,9 @@ func (r *Run) criticalPath() map[string]float64 {
 
 func (r *Run) warn() {
 	r.Result.Warnings = append(r.Result.Warnings, r.prices.warnings()...)
+	if f, ok := r.Plan.Schedule.(*pipeline.FileOrder); ok && f.Untimed > 0 {
+		r.Result.Warnings = append(r.Result.Warnings, fmt.Sprintf("%d actions of %s are no passes (sends, receives, parameters) and were left out: the step has its own", f.Untimed, r.Scenario.Schedule.File))
+	}
 	if !r.Result.Fits {
 		r.Result.Warnings = append(r.Result.Warnings, r.Result.FitAdvice)
 	}

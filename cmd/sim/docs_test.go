@@ -30,7 +30,7 @@ var resultDocs = []struct{ field, unit, doc string }{
 	{"exposed_comm_fraction", "1", "share of the step in which the mean rank waits for communication"},
 	{"peak_memory_gib", "GiB", "largest allocation of any rank; `fits` adds fragmentation and contexts"},
 	{"megatron_estimate_gib", "GiB", "Megatron-LM's own theoretical estimate, to compare; absent where it does not apply"},
-	{"memory_gib_by_stage", "GiB", "for each pipeline rank: `stage`, `peak_gib`, `at` (the op that made the peak) and `breakdown_gib` (weights, gradients, optimizer, activations, logits, workspace, gathered parameters)"},
+	{"memory_gib_by_stage", "GiB", "for each pipeline rank: `stage`, `peak_gib`, `at` (the op that made the peak) and `breakdown_gib` (weights, gradients, optimizer, activations, those of encoder and generator, logits, workspace, gathered parameters)"},
 	{"fits", "", "whether the peak, 3 % fragmentation and 2 GiB of contexts fit the GPU"},
 	{"fit_advice", "", "by how much the job does not fit, and the cheapest change that makes it fit"},
 	{"breakdown_s", "s", "where the mean rank's time goes; the rows add up to `step_time_s`. Classes of kernels (attention, attention_linear, mlp, experts, router_permute, norms_elementwise, casts, embedding_head, optimizer, recurrent, graph_attention), recompute, host, what is exposed of each kind of communication, pipeline_send, bubble, jitter"},
@@ -42,10 +42,12 @@ var resultDocs = []struct{ field, unit, doc string }{
 	{"padding_fraction", "1", "share of the rows of tokens that are padding; absent without padding"},
 	{"gpus", "", "GPUs of the job"},
 	{"schedule", "", "the pipeline schedule that ran"},
+	{"schedule_fit", "", "with `zb_auto` and `zbv_auto`, what the order was fitted to: `forward_s`, `backward_input_s`, `backward_weight_s`, `send_s` (medians over the ranks) and `memory_limit` in microbatches"},
 	{"profile", "", "the price profile"},
 	{"price_sources", "1", "share of kernel time by how it was priced: fitted, derived, published, roofline"},
 	{"expect", "", "for each `[[expect]]`: `metric`, `expected`, `got`, `error` (signed, relative), `tolerance`, `ok`, `source`"},
 	{"warnings", "", "what makes the answer less certain"},
+	{"modules", "", "for the encoder and the generator beside the LLM, of one rank: `module`, `params`, `tokens_per_microbatch` and `max_tokens_per_microbatch`, `forward_s` and `backward_s` of the mean microbatch, `live_units` (microbatches held at most), `unit_gib` (of the mean one), `peak_gib`; absent where there is neither"},
 }
 
 // docs/scenario.md is generated: run this test with -update.

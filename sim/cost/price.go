@@ -22,6 +22,9 @@ func (p *Profile) Price(k Kernel) (Estimate, error) {
 	if v, ok := k.(VarlenAttention); ok { // of kernels of one length, each by its own fit
 		return p.varlen(v)
 	}
+	if _, host := k.(HostCopy); p.variant() && !host {
+		return p.derived(k)
+	}
 	e, err := p.own(k)
 	if err != nil && p.base != nil {
 		if d, derr := p.derived(k); derr == nil {

@@ -5,8 +5,13 @@ import (
 	"orrery/sim/program"
 )
 
-// MemActivations is the class of the program's memory events.
-const MemActivations = 0
+// Classes of the program's memory events: activations of the LLM, and of the modules
+// beside it.
+const (
+	MemActivations = iota
+	MemEncoder
+	MemGenerator
+)
 
 // memoryBefore is what a pass holds from its start on: a forward what its
 // backward will need; the first backward of a microbatch's slices, which is that

@@ -74,7 +74,7 @@ func (l *lowering) netSegments(s pipeline.Slot) []segment {
 		}
 		seg := segment{first: i, layers: end - i}
 		if p.dense > 0 {
-			seg.reduce = &bucket{p, program.GradReduce}
+			seg.reduce = &bucket{p: p, kind: program.GradReduce}
 		}
 		segs = append(segs, seg)
 		p, end = params{}, i

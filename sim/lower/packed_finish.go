@@ -24,7 +24,7 @@ func (l *packedLowering) finish() {
 			continue
 		}
 		if !l.fw.OverlapGradReduce {
-			ready = append(ready, l.add(l.step.Lanes[s].DP, l.bucketWork(&bucket{l.rankParams(s), program.GradReduce}), tag, ends...))
+			ready = append(ready, l.add(l.step.Lanes[s].DP, l.bucketWork(&bucket{p: l.rankParams(s), kind: program.GradReduce}), tag, ends...))
 			continue
 		}
 		for i, seg := range l.cuts[back][s] {
@@ -59,6 +59,6 @@ func (l *packedLowering) updates(s int, ready program.OpID) {
 		ops = append(ops, l.add(l.step.Lanes[rank].Compute, w, tag, ready))
 	}
 	if l.sharded() && !l.fw.OverlapParamGather {
-		l.add(l.step.Lanes[s].DP, l.bucketWork(&bucket{p, program.ParamGather}), tag, slices.Clone(ops)...)
+		l.add(l.step.Lanes[s].DP, l.bucketWork(&bucket{p: p, kind: program.ParamGather}), tag, slices.Clone(ops)...)
 	}
 }

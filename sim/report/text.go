@@ -24,10 +24,11 @@ func Text(w io.Writer, r *sim.Result, colour bool) error {
 	p.headline(r)
 	p.packing(r)
 	p.breakdown(r)
+	p.modules(r)
 	p.memory(r)
 	p.path(r)
 	p.launching(r)
-	p.expect(r)
+	p.expectations(r.Expect)
 	for _, x := range r.Warnings {
 		p.para("warning: " + x)
 	}
@@ -107,11 +108,14 @@ func where(r *sim.Result) string {
 	return s
 }
 
-func sources(r *sim.Result) string {
+func sources(r *sim.Result) string { return shares(r.Sources) }
+
+// shares lists what makes up at least one per cent.
+func shares(of map[string]float64) string {
 	var parts []string
-	for _, s := range byValue(r.Sources) {
-		if r.Sources[s] >= 0.01 {
-			parts = append(parts, fmt.Sprintf("%.0f %% %s", 100*r.Sources[s], s))
+	for _, s := range byValue(of) {
+		if of[s] >= 0.01 {
+			parts = append(parts, fmt.Sprintf("%.0f %% %s", 100*of[s], s))
 		}
 	}
 	return strings.Join(parts, ", ")
@@ -130,6 +134,23 @@ func (p *printer) breakdown(r *sim.Result) {
 	}
 	p.table([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}, {Number: 3, Align: text.AlignRight}},
 		table.Row{"where the time goes (mean rank)", "time", "share", ""}, rows)
+}
+
+// modules prints what encoder and generator take of a rank.
+func (p *printer) modules(r *sim.Result) {
+	if len(r.Modules) == 0 {
+		return
+	}
+	var rows []table.Row
+	for _, m := range r.Modules {
+		rows = append(rows, table.Row{m.Module, fmt.Sprintf("%.2f B", m.Params/1e9), fmt.Sprintf("%.0f (%d)", m.Tokens, m.MaxTokens),
+			seconds(m.ForwardS), seconds(m.BackwardS), m.LiveUnits, fmt.Sprintf("%.1f", m.UnitGiB), fmt.Sprintf("%.1f", m.PeakGiB)})
+	}
+	var right []table.ColumnConfig
+	for n := 2; n <= 8; n++ {
+		right = append(right, table.ColumnConfig{Number: n, Align: text.AlignRight})
+	}
+	p.table(right, table.Row{"module", "params", "tokens (max)", "forward", "backward", "held", "GiB each", "peak"}, rows)
 }
 
 func (p *printer) memory(r *sim.Result) {
@@ -176,12 +197,12 @@ func (p *printer) launching(r *sim.Result) {
 	}
 }
 
-func (p *printer) expect(r *sim.Result) {
-	if len(r.Expect) == 0 {
+func (p *printer) expectations(all []sim.Expectation) {
+	if len(all) == 0 {
 		return
 	}
 	var rows []table.Row
-	for _, e := range r.Expect {
+	for _, e := range all {
 		verdict := p.paint(text.FgGreen, "ok")
 		if !e.OK {
 			verdict = p.paint(text.FgRed, "off")
@@ -193,7 +214,7 @@ func (p *printer) expect(r *sim.Result) {
 	p.table([]table.ColumnConfig{right(2), right(3), right(4), right(5)},
 		table.Row{"held against", "published", "predicted", "error", "allowed", ""}, rows)
 	seen := map[string]bool{}
-	for _, e := range r.Expect {
+	for _, e := range all {
 		if !seen[e.Source] {
 			p.para("source: " + e.Source)
 			seen[e.Source] = true
