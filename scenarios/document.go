@@ -81,3 +81,6 @@ func syntaxError(name string, err error) error {
 	}
 	return e
 }
+
+// Has reports whether the text has a value at the path.
+func (d *Document) Has(path string) bool { return d.where.value[path].line > 0 }

@@ -13,11 +13,12 @@ import (
 	"orrery/sim/hw"
 	"orrery/sim/net"
 	"orrery/sim/report"
+	"orrery/sim/sweep"
 )
 
 // listCmd is `sim list`: what is in the catalogues.
 type listCmd struct {
-	What string `arg:"" enum:"models,gpus,nodes,topologies,schedules,balancers,profiles,scenarios" help:"One of models, gpus, nodes, topologies, schedules, balancers, profiles, scenarios."`
+	What string `arg:"" enum:"models,gpus,nodes,topologies,schedules,balancers,profiles,scenarios,sweeps" help:"One of models, gpus, nodes, topologies, schedules, balancers, profiles, scenarios, sweeps."`
 }
 
 func (c *listCmd) Run(std *streams) error {
@@ -74,6 +75,15 @@ func (c *listCmd) Run(std *streams) error {
 				return err
 			}
 			rows = append(rows, table.Row{n, res.Scenario.Name})
+		}
+	case "sweeps":
+		head = table.Row{"sweep", "what"}
+		for _, n := range scenarios.SweepNames() {
+			s, err := sweep.Load(n)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, table.Row{n, s.Description})
 		}
 	case "profiles":
 		head = table.Row{"profile", "gpu", "families", "derived from"}

@@ -39,14 +39,17 @@ func checkFailed(err error) error { return &exitError{exitFailed, err} }
 type streams struct {
 	out, err io.Writer
 	colour   bool // out is a terminal
+	progress bool // err is a terminal
 }
 
 // cli is the program's command line: one field and one file a subcommand.
 type cli struct {
 	Run       runCmd       `cmd:"" help:"Simulate a scenario."`
 	Check     checkCmd     `cmd:"" help:"Validate a scenario and print it with the origin of every value."`
+	Sweep     sweepCmd     `cmd:"" help:"Simulate a scenario at many points."`
+	Results   resultsCmd   `cmd:"" help:"Show, query and export what a sweep found."`
 	Show      showCmd      `cmd:"" help:"Show one model."`
-	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, balancers, profiles, scenarios."`
+	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, balancers, profiles, scenarios, sweeps."`
 	Schedule  scheduleCmd  `cmd:"" help:"Order and time one pipeline schedule."`
 	Balance   balanceCmd   `cmd:"" help:"Balance one expert load."`
 	Verify    verifyCmd    `cmd:"" help:"Hold predictions against published runs."`
@@ -57,7 +60,8 @@ type cli struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	code := runMain(ctx, os.Args[1:], &streams{out: os.Stdout, err: os.Stderr, colour: term.IsTerminal(int(os.Stdout.Fd()))})
+	code := runMain(ctx, os.Args[1:], &streams{out: os.Stdout, err: os.Stderr,
+		colour: term.IsTerminal(int(os.Stdout.Fd())), progress: term.IsTerminal(int(os.Stderr.Fd()))})
 	stop()
 	os.Exit(code)
 }
