@@ -213,11 +213,11 @@ func (a *Axis) divide(s *span, count int64, step, factor float64) {
 			a.level(s.at(float64(i) / float64(count-1)))
 		}
 	case step > 0:
-		for i := 0.0; s.from+i*step <= s.to+closeTo*step; i++ {
+		for i := 0.0; i <= maxLevels && s.from+i*step <= s.to+closeTo*step; i++ {
 			a.level(s.from + i*step)
 		}
 	default:
-		for i := 0.0; s.from*math.Pow(factor, i) <= s.to*(1+closeTo); i++ {
+		for i := 0.0; i <= maxLevels && s.from*math.Pow(factor, i) <= s.to*(1+closeTo); i++ {
 			a.level(s.from * math.Pow(factor, i))
 		}
 	}

@@ -35,15 +35,31 @@ type function struct {
 }
 
 var own = []function{
-	{"divisors", "`divisors(n)`: the divisors of n, ascending", divisors, new(func(int) []int)},
-	{"powers", "`powers(b, from, to)`: from, from x b, from x b x b … up to to", powers, new(func(int, int, int) []int)},
+	{"divisors", "`divisors(n)`: the divisors of n, ascending", divisors, new(func(any) []int)},
+	{"powers", "`powers(b, from, to)`: from, from x b, from x b x b … up to to", powers, new(func(any, any, any) []int)},
 }
 
 // maxDivided bounds the work of divisors.
 const maxDivided = 1 << 40
 
+// whole is an integer, or a float that is one: division gives floats.
+func whole(v any) (int, error) {
+	switch v := v.(type) {
+	case int:
+		return v, nil
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) <= 1<<53 {
+			return int(v), nil
+		}
+	}
+	return 0, fmt.Errorf("%v is not whole", v)
+}
+
 func divisors(args ...any) (any, error) {
-	n := args[0].(int)
+	n, err := whole(args[0])
+	if err != nil {
+		return nil, err
+	}
 	if n < 1 || n > maxDivided {
 		return nil, fmt.Errorf("divisors of %d: must be from 1 to 2^40", n)
 	}
@@ -61,7 +77,12 @@ func divisors(args ...any) (any, error) {
 }
 
 func powers(args ...any) (any, error) {
-	b, from, to := args[0].(int), args[1].(int), args[2].(int)
+	b, errB := whole(args[0])
+	from, errFrom := whole(args[1])
+	to, errTo := whole(args[2])
+	if err := errors.Join(errB, errFrom, errTo); err != nil {
+		return nil, err
+	}
 	if b < 2 || from < 1 {
 		return nil, fmt.Errorf("powers(%d, %d, %d): the base must be 2 or more and the first power 1 or more", b, from, to)
 	}
@@ -159,6 +180,10 @@ func (p *paths) Visit(node *ast.Node) {
 		callee, ok := n.Callee.(*ast.IdentifierNode)
 		if ok && slices.ContainsFunc(own, func(f function) bool { return f.name == callee.Value }) {
 			delete(p.at, callee)
+		}
+	case *ast.BuiltinNode:
+		if slices.Contains(impure, n.Name) {
+			p.put(n, n.Name)
 		}
 	case *ast.VariableDeclaratorNode:
 		p.declared = append(p.declared, n.Name)
@@ -289,10 +314,8 @@ func plain(v any, kind string) (any, error) {
 		return int64(v), nil
 	case float64:
 		if kind == "integer" {
-			if v != math.Trunc(v) || math.Abs(v) > 1<<53 {
-				return nil, fmt.Errorf("%v is not whole", v)
-			}
-			return int64(v), nil
+			n, err := whole(v)
+			return int64(n), err
 		}
 		return v, nil
 	case bool, string, int64:

@@ -34,6 +34,9 @@ func (s *Spec) Points() (*Points, error) {
 		w.out.Excluded = append(w.out.Excluded, Excluded{Reason: x.reason})
 	}
 	if s.Sample == Grid {
+		if s.least() > MaxPoints {
+			return nil, s.tooMany()
+		}
 		if err := w.grid(0, nil, s.written.clone()); err != nil {
 			return nil, err
 		}
@@ -49,6 +52,21 @@ func (s *Spec) Points() (*Points, error) {
 		return nil, fmt.Errorf("%s: every point is excluded", s.Name)
 	}
 	return w.out, nil
+}
+
+// least is what the axes that always have the same levels make of a grid.
+func (s *Spec) least() int {
+	n := 1
+	for _, a := range s.Axes {
+		if a.when == nil && a.formula == nil && n <= MaxPoints {
+			n *= len(a.rows)
+		}
+	}
+	return n
+}
+
+func (s *Spec) tooMany() error {
+	return fmt.Errorf("%s has more than %d points; sample = \"latin_hypercube\" would do with fewer", s.Name, MaxPoints)
 }
 
 type walk struct {
@@ -155,7 +173,7 @@ func (w *walk) sample(us [][]float64, i int) error {
 
 func (w *walk) leaf(values []scenarios.Override, at env) error {
 	if w.seen++; w.seen > MaxPoints {
-		return fmt.Errorf("%s has more than %d points; a sample = \"latin_hypercube\" would do with fewer", w.s.Name, MaxPoints)
+		return w.s.tooMany()
 	}
 	for i, x := range w.s.exclude {
 		out, err := x.when.holds(at)

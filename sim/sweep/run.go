@@ -26,6 +26,8 @@ type Options struct {
 	Restart bool   // discard what earlier runs computed
 	// Progress is called after every point that is done, one call at a time.
 	Progress func(Progress)
+
+	simulate func(context.Context, *scenarios.Scenario, sim.Options) (*sim.Run, error) // sim.Simulate but in tests
 }
 
 // Progress is how far a run is.
@@ -71,6 +73,9 @@ var ErrInterrupted = errors.New("interrupted")
 func Run(ctx context.Context, s *Spec, opt Options) (*Report, error) {
 	if opt.Workers <= 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
+	}
+	if opt.simulate == nil {
+		opt.simulate = sim.Simulate
 	}
 	points, err := s.Points()
 	if err != nil {
@@ -182,7 +187,7 @@ func (s *Spec) compute(ctx context.Context, opt Options, all []named, refused ma
 	for range min(opt.Workers, max(len(todo), 1)) {
 		wg.Go(func() {
 			for n := range work {
-				done <- s.run(n, refused, prof)
+				done <- s.run(n, refused, prof, opt)
 			}
 		})
 	}
@@ -219,7 +224,7 @@ func (s *Spec) compute(ctx context.Context, opt Options, all []named, refused ma
 }
 
 // run computes one point.
-func (s *Spec) run(n named, refused map[int]string, prof *profiles) (e *Entry) {
+func (s *Spec) run(n named, refused map[int]string, prof *profiles, opt Options) (e *Entry) {
 	e = &Entry{ID: n.ID, Values: n.Values}
 	defer func() {
 		if r := recover(); r != nil {
@@ -236,7 +241,7 @@ func (s *Spec) run(n named, refused map[int]string, prof *profiles) (e *Entry) {
 		return e
 	}
 	// Not the run's context: a point that was begun is finished.
-	run, err := sim.Simulate(context.Background(), sc, sim.Options{NoAdvice: true, Profile: prof.find})
+	run, err := opt.simulate(context.Background(), sc, sim.Options{NoAdvice: true, Profile: prof.find})
 	if err != nil {
 		e.Status, e.Reason = Refused, scenarios.Reason(err)
 		return e

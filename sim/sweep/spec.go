@@ -237,8 +237,8 @@ func (r *reader) formula(s *Spec, table map[string]any, path, name string) *form
 		r.atValue(at, &scenarios.Error{Msg: err.Error()})
 		return nil
 	}
-	if s.base == nil {
-		return f // its keys are not known
+	if len(r.problems) > 0 {
+		return f // what the scenario or a broken axis writes is not known
 	}
 	for _, key := range f.names {
 		if s.written.get(key) == nil && !slices.ContainsFunc(s.Axes, func(a *Axis) bool { return slices.Contains(a.Keys, key) }) {
