@@ -28,10 +28,10 @@ var topKeys = []key{
 }
 
 var axisKeys = []key{
-	{"key", "text", "of `file`: its header", "Key of the scenario that varies, as `parallel.tp`."},
-	{"keys", "list of texts", "`key`", "Instead of `key`: several that vary together. Each of `values` is then a list of one value for each."},
+	{"key", "text", "the header of a `.csv`", "Key of the scenario that varies, as `parallel.tp`."},
+	{"keys", "list of texts", "", "Instead of `key`: several that vary together. Each of `values` is then a list of one value for each."},
 	{"values", "list", "", "The values, in their order."},
-	{"range", "table", "", "`{ from, to, step }` or `{ from, to, count }`: evenly spaced, both ends included. Samples may leave out step and count and draw from all that is between."},
+	{"range", "table", "", "`{ from, to, step }` or `{ from, to, count }`: evenly spaced from `from`; with count `to` is the last, with step what does not pass it. Samples may leave both out and draw from all that is between."},
 	{"log_range", "table", "", "`{ from, to, factor }` or `{ from, to, count }`: evenly spaced ratios; else as `range`."},
 	{"file", "text", "", "File of values, relative to this one: `.txt` has one a line; `.csv` has keys as its header and their values in rows, which vary together."},
 	{"formula", "text", "", "Expression of other keys that gives the value, or a list of values."},
