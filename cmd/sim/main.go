@@ -60,6 +60,7 @@ type cli struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process
 	code := runMain(ctx, os.Args[1:], &streams{out: os.Stdout, err: os.Stderr,
 		colour: term.IsTerminal(int(os.Stdout.Fd())), progress: term.IsTerminal(int(os.Stderr.Fd()))})
 	stop()

@@ -61,9 +61,10 @@ func (c *sweepRunCmd) Run(ctx context.Context, std *streams) error {
 	if from != "" {
 		fmt.Fprintf(std.err, "sim: %s, by %s\n", shard, from)
 	}
-	// Schedulers ask with SIGTERM before they kill.
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+	// Schedulers ask with SIGTERM before they kill. A second signal kills.
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop)
 	bar := newProgress(std)
 	rep, err := sweep.Run(ctx, spec, sweep.Options{Dir: c.Out, Shard: shard, Workers: c.Workers, Restart: c.Restart, Progress: bar.point})
 	bar.end()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,7 +44,8 @@ func simProcess(dir string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 func killed(t *testing.T, dir, journal string, args ...string) {
 	t.Helper()
 	for range 20 {
-		cmd, out := simProcess(dir, append(args, "--restart")...)
+		require.NoError(t, os.RemoveAll(filepath.Dir(journal)))
+		cmd, out := simProcess(dir, args...)
 		require.NoError(t, cmd.Start())
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
@@ -107,6 +109,40 @@ func TestShardsAsProcesses(t *testing.T) {
 		want, err := os.ReadFile(filepath.Join(dir, "one", sweep.ResultsFile))
 		require.NoError(t, err)
 		got, err := os.ReadFile(filepath.Join(dir, "many", sweep.ResultsFile))
+		require.NoError(t, err)
+		require.Equal(t, string(want), string(got))
+	}
+}
+
+// Ctrl-C and SIGTERM let the points in flight finish and say how to go on.
+func TestSignalledSweep(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "s.toml"), []byte(slowSweep), 0o644))
+	one, out := simProcess(dir, "sweep", "s.toml", "--out", "one")
+	require.NoError(t, one.Run(), "%s", out)
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		for range 20 {
+			require.NoError(t, os.RemoveAll(filepath.Join(dir, "two")))
+			cmd, out := simProcess(dir, "sweep", "s.toml", "--out", "two")
+			require.NoError(t, cmd.Start())
+			require.Eventually(t, func() bool {
+				data, err := os.ReadFile(filepath.Join(dir, "two", "journal.jsonl"))
+				return err == nil && bytes.Count(data, []byte("\n")) > 2
+			}, time.Minute, time.Millisecond)
+			require.NoError(t, cmd.Process.Signal(sig))
+			if err := cmd.Wait(); err == nil {
+				continue // was faster than this test: once more
+			}
+			require.Equal(t, exitFailed, cmd.ProcessState.ExitCode(), "%s", out)
+			require.Regexp(t, `interrupted with \d+ of 40 points done; the same command goes on`, out.String())
+			break
+		}
+		two, out := simProcess(dir, "sweep", "s.toml", "--out", "two")
+		require.NoError(t, two.Run(), "%s", out)
+		require.NotContains(t, out.String(), " 0 done before")
+		want, err := os.ReadFile(filepath.Join(dir, "one", sweep.ResultsFile))
+		require.NoError(t, err)
+		got, err := os.ReadFile(filepath.Join(dir, "two", sweep.ResultsFile))
 		require.NoError(t, err)
 		require.Equal(t, string(want), string(got))
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 
 	"github.com/gofrs/flock"
@@ -42,7 +41,7 @@ type Entry struct {
 type header struct {
 	Format  string `json:"format"`
 	Version int    `json:"version"`
-	Build   string `json:"build"` // of the program that computed what follows; "" where not known
+	Build   string `json:"build"` // of the program that computed what follows
 	Shard   Shard  `json:"shard"`
 }
 
@@ -50,27 +49,6 @@ const (
 	journalFormat  = "orrery-sweep-journal"
 	journalVersion = 1
 )
-
-// build names the program's source: results of two must not mix.
-func build() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	revision, modified := "", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			revision = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			modified = "+modified"
-		}
-	}
-	if revision == "" {
-		return ""
-	}
-	return revision + modified
-}
 
 // entryAt is where a file holds an entry.
 type entryAt struct {
@@ -179,7 +157,7 @@ func readHeader(line []byte, h *header) error {
 	if h.Version != journalVersion {
 		return fmt.Errorf("journal of version %d, this program reads version %d", h.Version, journalVersion)
 	}
-	if b := build(); h.Build != "" && b != "" && h.Build != b {
+	if b := build(); h.Build != b {
 		return fmt.Errorf("computed by another build of sim (%s; this is %s), whose numbers may differ: --restart discards it", h.Build, b)
 	}
 	return nil

@@ -293,7 +293,7 @@ func writeWhole(path string, write func(io.Writer) error) (err error) {
 	}()
 	buf := bufio.NewWriterSize(tmp, 1<<20)
 	for _, step := range []func() error{
-		func() error { return write(buf) }, buf.Flush, func() error { return tmp.Chmod(0o644) }, tmp.Sync, tmp.Close,
+		func() error { return write(buf) }, buf.Flush, func() error { return tmp.Chmod(0o644) }, tmp.Close,
 	} {
 		if err = step(); err != nil {
 			return err
