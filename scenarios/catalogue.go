@@ -10,27 +10,44 @@ import (
 //go:embed *.toml */*.toml
 var files embed.FS
 
-// sweeps is the folder of what is not a scenario but asks about many.
-const sweeps = "sweeps/"
+// Folders of what is no scenario but asks about some.
+const (
+	sweepFolder    = "sweeps/"
+	capacityFolder = "capacity/"
+)
 
 // Names lists the scenarios of the catalogue, sorted; those of a folder by
 // folder/name.
 func Names() []string {
-	return slices.DeleteFunc(texts(), func(name string) bool { return strings.HasPrefix(name, sweeps) })
+	return slices.DeleteFunc(texts(), func(name string) bool { return !isScenario(name) })
+}
+
+func isScenario(name string) bool {
+	return !strings.HasPrefix(name, sweepFolder) && !strings.HasPrefix(name, capacityFolder)
 }
 
 // SweepNames lists the sweeps of the catalogue, sorted, as "sweeps/name".
 func SweepNames() []string {
-	return slices.DeleteFunc(texts(), func(name string) bool { return !strings.HasPrefix(name, sweeps) })
+	return slices.DeleteFunc(texts(), func(name string) bool { return !strings.HasPrefix(name, sweepFolder) })
 }
 
 // Sweep is the text of a sweep of the catalogue.
 func Sweep(name string) ([]byte, bool) {
-	if !strings.HasPrefix(name, sweeps) {
+	if !strings.HasPrefix(name, sweepFolder) {
 		return nil, false
 	}
-	data, err := files.ReadFile(name + ".toml")
-	return data, err == nil
+	return builtin(name)
+}
+
+// CapacityNames lists the capacity plans of the catalogue, sorted.
+func CapacityNames() []string {
+	var names []string
+	for _, name := range texts() {
+		if plan, ok := strings.CutPrefix(name, capacityFolder); ok {
+			names = append(names, plan)
+		}
+	}
+	return names
 }
 
 // texts lists all that is embedded, sorted.
@@ -50,9 +67,6 @@ func texts() []string {
 }
 
 func builtin(name string) ([]byte, bool) {
-	if strings.HasPrefix(name, sweeps) {
-		return nil, false
-	}
 	data, err := files.ReadFile(name + ".toml")
 	return data, err == nil
 }

@@ -75,7 +75,7 @@ func syntaxError(name string, err error) error {
 	if !errors.As(err, &pe) {
 		return &Error{File: name, Msg: strings.TrimPrefix(err.Error(), "toml: ")}
 	}
-	e := &Error{File: name, Line: pe.Position.Line, Col: pe.Position.Col, Key: pe.LastKey, Msg: "not TOML: " + strings.TrimSuffix(pe.Message, ".")}
+	e := &Error{File: name, Line: pe.Position.Line, Col: pe.Position.Col, Key: pe.LastKey, Msg: "not TOML: " + oneLine(strings.TrimSuffix(pe.Message, "."))}
 	if e.Line == 0 {
 		e.Line, e.Col = 1, 1
 	}
@@ -84,3 +84,6 @@ func syntaxError(name string, err error) error {
 
 // Has reports whether the text has a value at the path.
 func (d *Document) Has(path string) bool { return d.where.value[path].line > 0 }
+
+// oneLine writes out the line ends that the parser quotes from the text.
+func oneLine(s string) string { return strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(s) }

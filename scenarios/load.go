@@ -31,7 +31,7 @@ func Load(path string, sets []string) (*Resolved, error) {
 func open(path string) (*resolver, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if data, ok := builtin(path); ok {
+		if data, ok := builtin(path); ok && isScenario(path) {
 			return read(path+".toml", data, nil)
 		}
 		e := &Error{File: path, Msg: "no such file", Nearest: unit.Nearest(path, Names())}

@@ -9,7 +9,7 @@ import (
 // copies is the number of copies of every stage that the schedule holds, 1 for all
 // but bidirectional ones.
 func (r *resolver) copies() int64 {
-	s, err := pipeline.Lookup(r.s.Schedule.Name)
+	s, err := r.s.Schedule.Order()
 	if err != nil {
 		return 1 // not chosen yet, or an error that is told elsewhere
 	}

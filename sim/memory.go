@@ -91,8 +91,11 @@ func (r *Run) OpName(id program.OpID) string {
 	}
 	tag := r.Tag(id)
 	what := "backward"
-	if tag.Phase == pipeline.F {
+	switch tag.Phase {
+	case pipeline.F:
 		what = "forward"
+	case pipeline.S:
+		what = "output layer's share"
 	}
 	if tag.Microbatch < 0 {
 		return r.Program.Works[r.Program.Work[id]].Name
@@ -121,6 +124,9 @@ func (r *Run) RankName(rank int) string {
 // print, in bytes.
 func (r *Run) megatronEstimate() float64 {
 	par, tr := r.Scenario.Parallel, r.Scenario.Training
+	if r.Plan.Model.Net != nil { // the script knows transformers
+		return 0
+	}
 	vp := par.VP
 	if vp == 1 || r.Plan.Copies != nil { // the script knows no copies
 		vp = 0

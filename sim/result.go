@@ -23,12 +23,27 @@ type Result struct {
 	PhasesS             map[string]float64 `json:"phases_s"` // compute of the mean rank by pass
 	HiddenCommS         map[string]float64 `json:"hidden_comm_s"`
 	CriticalPath        map[string]float64 `json:"critical_path"`
-	GPUs                int64              `json:"gpus"`
-	Schedule            string             `json:"schedule"`
-	Profile             string             `json:"profile"`
-	Sources             map[string]float64 `json:"price_sources"`
-	Expect              []Expectation      `json:"expect,omitempty"`
-	Warnings            []string           `json:"warnings"`
+	Launching           Launching          `json:"launching"`
+	// PaddingFraction is the share of the rows of tokens that are padding.
+	PaddingFraction float64            `json:"padding_fraction,omitempty"`
+	GPUs            int64              `json:"gpus"`
+	Schedule        string             `json:"schedule"`
+	ScheduleFit     *ScheduleFit       `json:"schedule_fit,omitempty"`
+	Profile         string             `json:"profile"`
+	Sources         map[string]float64 `json:"price_sources"`
+	Expect          []Expectation      `json:"expect,omitempty"`
+	Warnings        []string           `json:"warnings"`
+}
+
+// ScheduleFit is what the order of an automatic schedule was fitted to: the times of
+// a forward pass, of the halves of a backward pass and of a send, in seconds, and
+// the limit on activations in microbatches.
+type ScheduleFit struct {
+	ForwardS        float64 `json:"forward_s"`
+	BackwardInputS  float64 `json:"backward_input_s"`
+	BackwardWeightS float64 `json:"backward_weight_s"`
+	SendS           float64 `json:"send_s"`
+	MemoryLimit     float64 `json:"memory_limit"` // 0: the schedule's own
 }
 
 // StageMemory is the memory of one pipeline rank at its peak, in GiB.

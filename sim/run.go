@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -35,13 +36,14 @@ type Run struct {
 	inFlight []timeline.Memory // by rank, once it has been asked for
 
 	prices *prices
+	fitted *ScheduleFit // nil where the schedule needs no costs
 	opt    Options
 }
 
 // Options change how a scenario is run, never what comes out.
 type Options struct {
 	Expand   bool // simulate every rank instead of one for each set of equal ones
-	NoAdvice bool // do not look for the cheapest change that makes the job fit
+	NoAdvice bool // do not run others to find what to change
 	// Profile finds the price profile of a name; nil is calibrate.Profile. Many
 	// runs may share what it returns.
 	Profile func(name string) (*cost.Profile, error)
@@ -65,13 +67,16 @@ func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, er
 	if r.Plan, err = plan.New(s); err != nil {
 		return nil, err
 	}
+	r.prices = newPrices(profile.On(gpu), gpu, hostLaunch(s, gpu))
+	if err := r.fit(gpu); err != nil {
+		return nil, err
+	}
 	if r.Step, err = lower.NewStep(r.Plan); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	r.prices = newPrices(profile.On(gpu), gpu, hostLaunch(s, gpu))
 	if err := r.prices.step(r.Step); err != nil {
 		return nil, err
 	}
@@ -105,6 +110,12 @@ func machine(s *scenarios.Scenario) (*hw.GPU, error) {
 	}
 	if s.Cluster.PowerW > 0 {
 		c.PowerW = s.Cluster.PowerW
+	}
+	if f := s.Cluster.FLOPsFactor; f > 0 && f != 1 {
+		c.PeakTFLOPS = maps.Clone(c.PeakTFLOPS)
+		for d := range c.PeakTFLOPS {
+			c.PeakTFLOPS[d] *= f
+		}
 	}
 	return &c, nil
 }

@@ -9,7 +9,7 @@ import (
 	"orrery/models"
 	"orrery/scenarios"
 	"orrery/schedules/balance"
-	"orrery/schedules/pipeline"
+	"orrery/schedules/packing"
 	"orrery/sim/hw"
 	"orrery/sim/net"
 	"orrery/sim/report"
@@ -18,7 +18,7 @@ import (
 
 // listCmd is `sim list`: what is in the catalogues.
 type listCmd struct {
-	What string `arg:"" enum:"models,gpus,nodes,topologies,schedules,balancers,profiles,scenarios,sweeps" help:"One of models, gpus, nodes, topologies, schedules, balancers, profiles, scenarios, sweeps."`
+	What string `arg:"" enum:"models,gpus,nodes,topologies,schedules,packers,distributions,balancers,profiles,scenarios,plans,sweeps" help:"One of models, gpus, nodes, topologies, schedules, packers, distributions, balancers, profiles, scenarios, plans, sweeps."`
 }
 
 func (c *listCmd) Run(std *streams) error {
@@ -59,13 +59,23 @@ func (c *listCmd) Run(std *streams) error {
 		}
 	case "schedules":
 		head = table.Row{"schedule", "what"}
-		for _, s := range pipeline.All() {
+		for _, s := range scenarios.Schedules() {
 			rows = append(rows, table.Row{s.Name(), s.Describe()})
 		}
 	case "balancers":
 		head = table.Row{"balancer", "what"}
 		for _, b := range balance.All() {
 			rows = append(rows, table.Row{b.Name(), b.Describe()})
+		}
+	case "packers":
+		head = table.Row{"packer", "what"}
+		for _, p := range packing.All() {
+			rows = append(rows, table.Row{p.Name(), p.Describe()})
+		}
+	case "distributions":
+		head = table.Row{"distribution", "", "what"}
+		for _, d := range packing.Distributions() {
+			rows = append(rows, table.Row{d.Name, d.Kind, d.Describe})
 		}
 	case "scenarios":
 		head = table.Row{"scenario", "what"}
@@ -85,6 +95,15 @@ func (c *listCmd) Run(std *streams) error {
 			}
 			rows = append(rows, table.Row{n, s.Description})
 		}
+	case "plans":
+		head = table.Row{"capacity plan", "what"}
+		for _, n := range scenarios.CapacityNames() {
+			plan, err := scenarios.LoadCapacity(n)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, table.Row{n, plan.Name})
+		}
 	case "profiles":
 		head = table.Row{"profile", "gpu", "families", "derived from"}
 		for _, n := range calibrate.ProfileNames() {
@@ -98,4 +117,10 @@ func (c *listCmd) Run(std *streams) error {
 	return report.Table(std.out, head, rows)
 }
 
-func billions(n int64) string { return fmt.Sprintf("%.2f B", float64(n)/1e9) }
+// billions is a number of parameters, of small ones in millions.
+func billions(n int64) string {
+	if n < 1e8 {
+		return fmt.Sprintf("%.2f M", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.2f B", float64(n)/1e9)
+}

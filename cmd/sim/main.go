@@ -49,8 +49,11 @@ type cli struct {
 	Sweep     sweepCmd     `cmd:"" help:"Simulate a scenario at many points."`
 	Results   resultsCmd   `cmd:"" help:"Show, query and export what a sweep found."`
 	Show      showCmd      `cmd:"" help:"Show one model."`
-	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, balancers, profiles, scenarios, sweeps."`
+	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, packers, distributions, balancers, profiles, scenarios, plans, sweeps."`
+	Compare   compareCmd   `cmd:"" help:"Tell two scenarios or results apart."`
+	Capacity  capacityCmd  `cmd:"" help:"Plan a training run: GPUs, time, failures, cost."`
 	Schedule  scheduleCmd  `cmd:"" help:"Order and time one pipeline schedule."`
+	Pack      packCmd      `cmd:"" help:"Pack samples of unequal length into the units of a pipeline."`
 	Balance   balanceCmd   `cmd:"" help:"Balance one expert load."`
 	Verify    verifyCmd    `cmd:"" help:"Hold predictions against published runs."`
 	Price     priceCmd     `cmd:"" help:"Price one kernel."`

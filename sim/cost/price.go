@@ -19,6 +19,9 @@ func (p *Profile) Price(k Kernel) (Estimate, error) {
 	if err := validKernel(k); err != nil {
 		return Estimate{}, err
 	}
+	if _, host := k.(HostCopy); p.variant() && !host {
+		return p.derived(k)
+	}
 	e, err := p.own(k)
 	if err != nil && p.base != nil {
 		if d, derr := p.derived(k); derr == nil {

@@ -24,13 +24,15 @@ const (
 	CPComm
 	EPComm
 	OptimizerStep
+	Recurrent      // LSTMs
+	GraphAttention // over the utterances of dialogues
 	NumClasses
 )
 
 // String is the class's name in reports and JSON.
 func (c Class) String() string {
 	return [...]string{"attention", "attention_linear", "mlp", "experts", "router_permute", "norms_elementwise",
-		"casts", "embedding_head", "tp_comm", "cp_comm", "ep_comm", "optimizer"}[c]
+		"casts", "embedding_head", "tp_comm", "cp_comm", "ep_comm", "optimizer", "recurrent", "graph_attention"}[c]
 }
 
 // Lane is the stream of a rank that a block's op runs on.

@@ -30,6 +30,9 @@ func (s *Step) Expand() *Expanded {
 			}
 		}
 	}
+	for _, all := range s.Pipeline {
+		inst[all] = copies
+	}
 	inst[s.World] = 1
 	ops, deps := 0, 0
 	for id := range n {

@@ -30,7 +30,7 @@ func stageBytesOf(p *plan.Plan) []stageBytes {
 func (l *lowering) memoryBefore(op program.OpID, r int, s pipeline.Slot) {
 	switch {
 	case s.Phase == pipeline.F:
-		l.memory(op, r, true, l.held[s.Stage].activations)
+		l.memory(op, r, true, l.kept(s))
 	case s.Phase != pipeline.W && int(s.Slice) == l.n-1:
 		l.memory(op, r, true, int64(l.n)*l.held[s.Stage].kvGrad)
 	}
@@ -42,13 +42,21 @@ func (l *lowering) memoryAfter(op program.OpID, r int, s pipeline.Slot) {
 	free := int64(0)
 	switch s.Phase {
 	case pipeline.B:
-		free = l.held[s.Stage].activations + l.held[s.Stage].kvGrad
+		free = l.kept(s) + l.held[s.Stage].kvGrad
 	case pipeline.I:
 		free = l.held[s.Stage].activations + l.held[s.Stage].kvGrad - l.held[s.Stage].weightGrad
 	case pipeline.W:
 		free = l.held[s.Stage].weightGrad
 	}
 	l.memory(op, r, false, -free)
+}
+
+// kept is what a forward pass leaves for its backward pass.
+func (l *lowering) kept(s pipeline.Slot) int64 {
+	if l.m.Net != nil {
+		return l.p.BatchBytes(int(s.Microbatch))
+	}
+	return l.held[s.Stage].activations
 }
 
 func (l *lowering) memory(op program.OpID, r int, atStart bool, bytes int64) {

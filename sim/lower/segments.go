@@ -3,6 +3,7 @@ package lower
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"orrery/schedules/pipeline"
 	"orrery/sim/cost"
@@ -31,17 +32,29 @@ func (l *lowering) stageBlocks(i int) stageBlocks {
 	for k := range st.Layers {
 		layer := st.First + k
 		full := rc.Mode == "full" && (rc.Layers == 0 || k < rc.Layers)
-		sb.layers = append(sb.layers, l.keyOf(layer, full))
+		if l.m.Net == nil {
+			sb.layers = append(sb.layers, l.keyOf(layer, full))
+		}
 		dense, expert := l.p.LayerParams(layer)
 		sb.layerGrads = append(sb.layerGrads, params{dense, expert})
 	}
-	if st.Embedding {
+	switch {
+	case l.p.VocabPasses():
+		sb.embedF, sb.embedB = l.vocabEmbedding()
+	case st.Embedding:
 		f, b := newBuilder("embedding"), newBuilder("embedding backward")
 		l.embedding(f)
 		l.embeddingBackward(b)
 		sb.embedF, sb.embedB = &f.b, &b.b
 	}
-	if st.Head && !l.p.VocabParallel() {
+	switch {
+	case !st.Head:
+	case l.p.VocabPasses():
+		f, b := newBuilder("final norm"), newBuilder("final norm backward")
+		l.norm(f, "final norm", l.sp, l.h)
+		l.normBackward(b, "final norm", l.sp, l.h)
+		sb.headF, sb.headB = &f.b, &b.b
+	case !l.p.VocabParallel():
 		f, b := newBuilder("head"), newBuilder("head backward")
 		l.mtp(f, b)
 		l.head(f)
@@ -86,6 +99,7 @@ type segment struct {
 	first, layers   int64
 	embedding, head bool
 	gather, reduce  *bucket
+	pass            int // of a backward pass through a model that lists its layers
 }
 
 // bucket is parameters whose gradients are reduced, or that are gathered, together.
@@ -104,7 +118,7 @@ func (l *lowering) gathers(s pipeline.Slot) bool {
 	case z == 3 && pp == 1: // FSDP: every pass gathers its parameters
 		return true
 	case z >= 1 && l.fw.OverlapParamGather && l.trains():
-		return s.Phase == pipeline.F && s.Slice == 0 && s.Microbatch == l.firstOf[pipeline.CopyOf(l.p.Schedule, l.p.Shape, s)]
+		return s == l.firstForward(s)
 	}
 	return false
 }
@@ -128,11 +142,23 @@ func (l *lowering) replicated() bool {
 // sharded reports whether parameters are sharded over more than one rank.
 func (l *lowering) sharded() bool { return l.s.Parallel.ZeRO >= 1 && l.replicated() }
 
+// firstForward is the first pass that needs a stage's parameters.
+func (l *lowering) firstForward(s pipeline.Slot) pipeline.Slot {
+	key := [2]int{l.p.Schedule.Device(l.p.Shape, s), int(s.Stage)}
+	first, known := l.first[key]
+	if !known {
+		order := l.order[key[0]]
+		first = order[slices.IndexFunc(order, func(of pipeline.Slot) bool { return of.Stage == s.Stage && !l.shares(of) })] // s itself at the latest
+		l.first[key] = first
+	}
+	return first
+}
+
 // lastBackward is the pass that completes the gradients that a pass adds to.
 func (l *lowering) lastBackward(s pipeline.Slot) pipeline.Slot {
 	order := l.order[l.p.Schedule.Device(l.p.Shape, s)]
 	for i := len(order) - 1; i >= 0; i-- {
-		if order[i].Stage == s.Stage && order[i].Phase != pipeline.F {
+		if order[i].Stage == s.Stage && order[i].Phase != pipeline.F && !l.shares(order[i]) {
 			return order[i]
 		}
 	}
@@ -141,10 +167,14 @@ func (l *lowering) lastBackward(s pipeline.Slot) pipeline.Slot {
 
 // segments cuts a pass where its communication needs it.
 func (l *lowering) segments(s pipeline.Slot) []segment {
+	if l.m.Net != nil {
+		return l.netSegments(s)
+	}
 	st := l.p.Stages[s.Stage]
+	st.Embedding = st.Embedding || l.p.VocabPasses()
 	gathers, reduces := l.gathers(s), l.reduces(s)
 	if !gathers && !reduces {
-		return []segment{{0, st.Layers, st.Embedding, st.Head, nil, nil}} // what vocabulary parallelism took away has no block
+		return []segment{{layers: st.Layers, embedding: st.Embedding, head: st.Head}} // what vocabulary parallelism took away has no block
 	}
 	var segs []segment
 	cut := func(seg segment, p params) {
@@ -174,8 +204,8 @@ func (l *lowering) segments(s pipeline.Slot) []segment {
 		}
 		cut(segment{first: at, layers: n}, p)
 	}
-	if st.Head && !l.p.VocabParallel() {
-		cut(segment{head: true}, params{l.p.HeadParams(), l.p.HeadExpertParams()})
+	if st.Head && l.stages[s.Stage].headF != nil {
+		cut(segment{head: true}, params{l.p.StageHeadParams(), l.p.HeadExpertParams()})
 	}
 	if s.Phase != pipeline.F {
 		for i, j := 0, len(segs)-1; i < j; i, j = i+1, j-1 {
@@ -208,19 +238,29 @@ func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
 		kind += "h"
 	}
 	var beside []Use
+	if seg.embedding && l.p.VocabPasses() {
+		beside = append(beside, Use{l.vocabEmbeddingComm(s.Phase == pipeline.F), 1})
+	}
 	for _, b := range []*bucket{seg.gather, seg.reduce} {
 		if b != nil {
 			kind += "+"
 			beside = append(beside, l.step.Works[l.bucketWork(b)].Blocks...)
 		}
 	}
-	return l.work(workKey{kind: kind, stage: int(s.Stage), slice: int(s.Slice), handed: l.handed, first: seg.first, layers: seg.layers}, func() (program.Work, Work) {
+	key := workKey{kind: kind, stage: int(s.Stage), slice: int(s.Slice), handed: l.handed, first: seg.first, layers: seg.layers, pass: seg.pass}
+	if l.m.Net != nil {
+		key.microbatch = s.Microbatch
+	}
+	return l.work(key, func() (program.Work, Work) {
 		return program.Work{Name: fmt.Sprintf("%s stage %d", kind[:1], s.Stage), Kind: k}, Work{Blocks: l.uses(s, seg), Beside: beside}
 	})
 }
 
 // uses are the blocks of a segment in the order in which they run.
 func (l *lowering) uses(s pipeline.Slot, seg segment) []Use {
+	if l.m.Net != nil {
+		return l.netUses(s, seg)
+	}
 	sb := l.stages[s.Stage]
 	var uses []Use
 	put := func(b *Block) {

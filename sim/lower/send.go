@@ -73,7 +73,11 @@ func (l *lowering) along(phase pipeline.Phase, src, dst int) bool {
 // turns reports whether forwards go to both neighbours, as where stages turn back at
 // the last rank or microbatches go both ways.
 func (l *lowering) turns() bool {
-	for _, mb := range l.firstOf {
+	mbs := int32(1) // which all go the same way
+	if pipeline.Replicas(l.p.Schedule) > 1 {
+		mbs = int32(l.mbs)
+	}
+	for mb := range mbs {
 		for stage := range int32(len(l.p.Stages) - 1) {
 			src := l.p.Schedule.Device(l.p.Shape, pipeline.Slot{Stage: stage, Microbatch: mb})
 			dst := l.p.Schedule.Device(l.p.Shape, pipeline.Slot{Stage: stage + 1, Microbatch: mb})

@@ -105,7 +105,7 @@ func (p *Plan) Static(rank int) Ledger {
 	if tr.Optimizer == "none" {
 		l.Optimizer = 0
 	}
-	if last := len(p.Stages) - 1; p.Slices() == 1 && p.Stages[last].Head && slices.Contains(p.Held[rank], last) {
+	if last := len(p.Stages) - 1; p.Slices() == 1 && !p.VocabParallel() && p.Stages[last].Head && slices.Contains(p.Held[rank], last) {
 		l.Logits = p.LogitsBytes()
 	}
 	l.Workspace = p.workspaceBytes()
@@ -208,7 +208,7 @@ func (p *Plan) ActivationBytes(stage int) float64 {
 			sum += t * p.layerBytes(st.First+i, true)
 		}
 	}
-	if st.Head && !p.VocabParallel() {
+	if st.Head && (!p.VocabParallel() || p.VocabPasses()) {
 		sum += 2 * t * input // input and output of the final norm
 		if p.Slices() > 1 {
 			sum += p.LogitsBytes()

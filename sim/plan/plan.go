@@ -31,8 +31,14 @@ type Plan struct {
 	Groups Groups
 	Vocab  int64 // padded
 
-	kept     [2][]models.ActPart // what a layer keeps for its backward pass: a dense one's, that of a mixture of experts
-	adapters []int64             // LoRA parameters by pipeline rank
+	kept [2][]models.ActPart // what a layer keeps for its backward pass: a dense one's, that of a mixture of experts
+	// Batches are the shapes of the passes of each microbatch, one pass or with
+	// consistency regularisation two, of a model that lists its layers; nil where
+	// sequences are whole.
+	Batches                             [][]models.Batch
+	stepTokens, ownTokens, paddedTokens int64 // see StepTokens and PaddingShare
+
+	adapters []int64 // LoRA parameters by pipeline rank
 	shares   map[cost.Group]fabricShare
 }
 
@@ -71,6 +77,7 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 		return nil, fmt.Errorf("global batch %d is not a multiple of micro batch %d x dp %d", tr.GlobalBatch, tr.MicroBatch, par.DP)
 	}
 	p.Tokens = tr.MicroBatch * p.SliceSeq()
+	p.drawBatches()
 	pad := max(tr.VocabPad, 1) * par.TP
 	p.Vocab = (s.Model.Vocab + pad - 1) / pad * pad
 	if err := p.schedule(); err != nil {
@@ -81,8 +88,11 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 	}
 	var placed []placement
 	p.Groups, placed = groups(s)
-	placed = append(placed, p.layCopies()...)
-	if err := p.fabric(placed); err != nil {
+	copies, err := p.layCopies()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.fabric(append(placed, copies...)); err != nil {
 		return nil, err
 	}
 	return p, p.adapterParams()
@@ -104,7 +114,7 @@ func (p *Plan) layStages() error {
 	}
 	first := int64(0)
 	for i, l := range par.LayersPerStage {
-		p.Stages = append(p.Stages, Stage{First: first, Layers: l, Embedding: i == 0, Head: int64(i) == n-1})
+		p.Stages = append(p.Stages, Stage{First: first, Layers: l, Embedding: i == 0 && p.Model.Net == nil, Head: int64(i) == n-1 && p.Model.Net == nil})
 		first += l
 	}
 	if first != p.Model.Layers {
@@ -115,7 +125,7 @@ func (p *Plan) layStages() error {
 
 func (p *Plan) schedule() error {
 	sc, par := p.Scenario.Schedule, p.Scenario.Parallel
-	s, err := pipeline.Lookup(sc.Name)
+	s, err := sc.Order()
 	if err != nil {
 		return err
 	}

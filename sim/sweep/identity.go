@@ -3,9 +3,9 @@ package sweep
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"sync"
+
+	"github.com/davecgh/go-spew/spew"
 
 	"orrery/calibrate"
 	"orrery/scenarios"
@@ -75,20 +75,18 @@ func identify(s *scenarios.Scenario, prof *profiles) (identity, error) {
 	}
 	c := *s
 	c.Description, c.Source, c.Expect = "", "", nil
-	c.Cluster.Profile = f.digest
-	return hashOf("scenario", c)
+	return hashOf(c, f.digest), nil
 }
 
 // refusal names a point that the language refuses: there is no scenario to name.
-func refusal(p Point, reason string) (identity, error) {
-	return hashOf("refused", p.Map(), reason)
-}
+func refusal(p Point, reason string) identity { return hashOf(p.Map(), reason) }
 
-func hashOf(parts ...any) (identity, error) {
-	data, err := json.Marshal(parts)
-	if err != nil {
-		return "", fmt.Errorf("a scenario that cannot be named: %w", err)
-	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:16]), nil
+// everything writes a value with all that it reaches: types, fields that are not
+// exported, what pointers point to; maps sorted.
+var everything = spew.ConfigState{Indent: " ", SortKeys: true, SpewKeys: true, DisableMethods: true, DisablePointerAddresses: true, DisableCapacities: true}
+
+func hashOf(parts ...any) identity {
+	h := sha256.New()
+	everything.Fdump(h, parts...)
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }

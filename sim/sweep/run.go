@@ -82,10 +82,7 @@ func Run(ctx context.Context, s *Spec, opt Options) (*Report, error) {
 		return nil, err
 	}
 	prof := &profiles{}
-	all, refused, err := s.name(points.List, prof, opt.Workers)
-	if err != nil {
-		return nil, err
-	}
+	all, refused := s.name(points.List, prof, opt.Workers)
 	if err := os.MkdirAll(opt.Dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -111,20 +108,15 @@ func Run(ctx context.Context, s *Spec, opt Options) (*Report, error) {
 
 // name finds the identity of every point; refused has why the language refuses
 // some, by point.
-func (s *Spec) name(points []Point, prof *profiles, workers int) ([]named, map[int]string, error) {
+func (s *Spec) name(points []Point, prof *profiles, workers int) ([]named, map[int]string) {
 	out := make([]named, len(points))
 	reasons := make([]string, len(points))
-	errs := make([]error, workers)
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for w := range workers {
+	for range workers {
 		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(points) || errs[w] != nil {
-					return
-				}
-				out[i], reasons[i], errs[w] = s.nameOne(i, points[i], prof)
+			for i := int(next.Add(1)) - 1; i < len(points); i = int(next.Add(1)) - 1 {
+				out[i], reasons[i] = s.nameOne(i, points[i], prof)
 			}
 		})
 	}
@@ -135,10 +127,10 @@ func (s *Spec) name(points []Point, prof *profiles, workers int) ([]named, map[i
 			refused[i] = r
 		}
 	}
-	return out, refused, errors.Join(errs...)
+	return out, refused
 }
 
-func (s *Spec) nameOne(i int, p Point, prof *profiles) (n named, refused string, err error) {
+func (s *Spec) nameOne(i int, p Point, prof *profiles) (n named, refused string) {
 	n = named{Point: i, Values: p.Map(), point: p}
 	sc, err := s.resolve(p)
 	if err == nil {
@@ -146,9 +138,9 @@ func (s *Spec) nameOne(i int, p Point, prof *profiles) (n named, refused string,
 	}
 	if err != nil {
 		refused = scenarios.Reason(err)
-		n.ID, err = refusal(p, refused)
+		n.ID = refusal(p, refused)
 	}
-	return n, refused, err
+	return n, refused
 }
 
 // compute runs what is missing of the shard's points.

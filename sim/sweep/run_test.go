@@ -7,12 +7,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"orrery/models"
 	"orrery/scenarios"
 	"orrery/sim"
 )
@@ -25,10 +27,7 @@ type counter struct {
 }
 
 func (c *counter) simulate(ctx context.Context, s *scenarios.Scenario, opt sim.Options) (*sim.Run, error) {
-	key, err := hashOf(s)
-	if err != nil {
-		return nil, err
-	}
+	key := hashOf(s)
 	c.mu.Lock()
 	if c.runs == nil {
 		c.runs = map[string]int{}
@@ -105,7 +104,7 @@ func TestPointIsRun(t *testing.T) {
 		}
 		res, err := scenarios.Load(file, sets)
 		require.NoError(t, err)
-		one, err := sim.Simulate(context.Background(), &res.Scenario, sim.Options{})
+		one, err := sim.Simulate(context.Background(), &res.Scenario, sim.Options{NoAdvice: true})
 		require.NoError(t, err)
 		want, err := json.Marshal(one.Result)
 		require.NoError(t, err)
@@ -240,28 +239,85 @@ func TestChangedSweep(t *testing.T) {
 	require.Equal(t, rep.Distinct, rep.Computed)
 }
 
-// Identity follows all that a result depends on, and nothing else.
+// Identity follows every field of a scenario that a result depends on, and no other.
 func TestIdentity(t *testing.T) {
 	prof := &profiles{}
-	id := func(change func(*scenarios.Scenario)) string {
-		sc, err := mustParse(t, grid).resolve(Point{})
-		require.NoError(t, err)
-		change(sc)
+	sc, err := mustParse(t, grid).resolve(Point{})
+	require.NoError(t, err)
+	sc.Parallel.Order, sc.Training.Recompute.Parts = []string{"tp"}, []string{"mlp"}
+	sc.Model.MoE = &models.MoE{}
+	id := func() string {
 		got, err := identify(sc, prof)
 		require.NoError(t, err)
 		return got
 	}
-	plain := id(func(*scenarios.Scenario) {})
+	plain := id()
 	require.Len(t, plain, 32)
-	require.Equal(t, plain, id(func(s *scenarios.Scenario) { s.Description, s.Source = "other", "words" }))
-	require.NotEqual(t, plain, id(func(s *scenarios.Scenario) { s.Training.MicroBatch = 2 }))
-	require.NotEqual(t, plain, id(func(s *scenarios.Scenario) { s.Model.Layers++ }))
-	require.NotEqual(t, plain, id(func(s *scenarios.Scenario) { s.Cluster.Profile = "a100" }))
-	sc, err := mustParse(t, grid).resolve(Point{})
-	require.NoError(t, err)
+	require.Equal(t, plain, id())
+	var walk func(v reflect.Value, path string) int
+	walk = func(v reflect.Value, path string) (fields int) {
+		switch v.Kind() {
+		case reflect.Struct:
+			for i := range v.NumField() {
+				if f := v.Type().Field(i); f.IsExported() {
+					fields += walk(v.Field(i), path+"."+f.Name)
+				}
+			}
+			return fields
+		case reflect.Pointer:
+			return walk(v.Elem(), path)
+		case reflect.Slice:
+			for i := range v.Len() {
+				fields += walk(v.Index(i), path)
+			}
+			return fields
+		}
+		old := reflect.New(v.Type()).Elem()
+		old.Set(v)
+		switch v.Kind() {
+		case reflect.Int64:
+			v.SetInt(v.Int() + 1)
+		case reflect.Float64:
+			v.SetFloat(v.Float() + 0.5)
+		case reflect.Bool:
+			v.SetBool(!v.Bool())
+		case reflect.String:
+			v.SetString(map[bool]string{true: "a100", false: v.String() + "x"}[path == ".Cluster.Profile"])
+		default:
+			t.Fatalf("%s is a %s: teach this test to change it", path, v.Kind())
+		}
+		if path == ".Description" || path == ".Source" {
+			require.Equal(t, plain, id(), path)
+		} else {
+			require.NotEqual(t, plain, id(), path)
+		}
+		v.Set(old)
+		return 1
+	}
+	require.Greater(t, walk(reflect.ValueOf(sc).Elem(), ""), 100)
+	require.Equal(t, plain, id())
 	sc.Cluster.Profile = "h1000"
 	_, err = identify(sc, prof)
 	require.Error(t, err)
+}
+
+// Identity follows what a scenario reads from files, too.
+func TestIdentityOfFiles(t *testing.T) {
+	dir, prof := t.TempDir(), &profiles{}
+	file, order := filepath.Join(dir, "s.toml"), filepath.Join(dir, "order.csv")
+	text := strings.Replace(small, "tp = 1", "pp = 2\n[schedule]\nname = \"file\"\nfile = \"order.csv\"", 1)
+	require.NoError(t, os.WriteFile(file, []byte(strings.Replace(text, "global_batch = 16", "global_batch = 8", 1)), 0o644))
+	id := func(rows string) string {
+		require.NoError(t, os.WriteFile(order, []byte(rows), 0o644))
+		res, err := scenarios.Load(file, nil)
+		require.NoError(t, err)
+		got, err := identify(&res.Scenario, prof)
+		require.NoError(t, err)
+		return got
+	}
+	gpipe := "0F0,0F1,0B0,0B1\n1F0,1F1,1B0,1B1\n"
+	require.Equal(t, id(gpipe), id(gpipe))
+	require.NotEqual(t, id(gpipe), id("0F0,0F1,0B0,0B1\n1F0,1B0,1F1,1B1\n"))
 }
 
 // Two writers of one journal would mix their lines.
