@@ -136,10 +136,7 @@ func (j *journals) read(path string) error {
 }
 
 func (j *journals) entry(line []byte, at entryAt) {
-	var e struct {
-		ID     identity `json:"id"`
-		Status Status   `json:"status"`
-	}
+	var e Entry // all of it: what is wrong must not come up when it is read back
 	if err := json.Unmarshal(line, &e); err != nil || e.ID == "" || !slices.Contains(Statuses, e.Status) {
 		j.Damaged++
 		return
