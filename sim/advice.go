@@ -73,10 +73,7 @@ func recomputed(t **scenarios.Tower) bool {
 }
 
 // cheapestFit tries each change and names the one that fits and is fastest.
-func (r *Run) cheapestFit(haveGiB float64) string {
-	if r.opt.quiet {
-		return ""
-	}
+func (r *Run) cheapestFit() string {
 	best, bestTime := "", 0.0
 	for _, c := range changes {
 		s := *r.Scenario
@@ -86,7 +83,7 @@ func (r *Run) cheapestFit(haveGiB float64) string {
 			continue
 		}
 		s.Parallel.Shard = s.Parallel.DP * s.Parallel.CP
-		other, err := Simulate(context.Background(), &s, Options{quiet: true})
+		other, err := Simulate(context.Background(), &s, Options{NoAdvice: true, Profile: r.opt.Profile})
 		if err != nil || !other.Result.Fits {
 			continue
 		}
