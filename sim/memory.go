@@ -103,8 +103,11 @@ func (r *Run) memory(gpu *hw.GPU) {
 	have := gpu.HBM.GiB()
 	res.Fits = need <= have
 	if !res.Fits {
-		res.FitAdvice = fmt.Sprintf("does not fit by %.1f GiB (%.1f GiB allocated, with fragmentation and contexts %.1f GiB, of %.1f GiB); %s",
-			need-have, res.PeakMemoryGiB, need, have, r.cheapestFit(have))
+		res.FitAdvice = fmt.Sprintf("does not fit by %.1f GiB (%.1f GiB allocated, with fragmentation and contexts %.1f GiB, of %.1f GiB)",
+			need-have, res.PeakMemoryGiB, need, have)
+		if !r.opt.NoAdvice {
+			res.FitAdvice += "; " + r.cheapestFit()
+		}
 	}
 }
 

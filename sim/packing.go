@@ -67,12 +67,12 @@ func (r *Run) packing() error {
 	r.Result.Packing = p
 	r.simulated(p)
 	p.SimulatedPeakGiB = float64(r.fullest(0).Peak.Bytes) / float64(unit.GiB)
-	if r.opt.quiet || p.Packer == baselinePacker {
+	if r.opt.baseline || p.Packer == baselinePacker {
 		return nil
 	}
 	s := *r.Scenario
 	s.Expect, s.Data.Packer, s.Data.Without = nil, baselinePacker, nil
-	base, err := Simulate(context.Background(), &s, Options{quiet: true})
+	base, err := Simulate(context.Background(), &s, Options{NoAdvice: true, Profile: r.opt.Profile, baseline: true})
 	if err != nil {
 		return err
 	}

@@ -42,8 +42,13 @@ type Run struct {
 
 // Options change how a scenario is run, never what comes out.
 type Options struct {
-	Expand bool // simulate every rank instead of one for each set of equal ones
-	quiet  bool // do not look for advice: this run is advice
+	Expand   bool // simulate every rank instead of one for each set of equal ones
+	NoAdvice bool // do not run others to find what to change
+	// Profile finds the price profile of a name; nil is calibrate.Profile. Many
+	// runs may share what it returns.
+	Profile func(name string) (*cost.Profile, error)
+
+	baseline bool // this run is what another is compared with
 }
 
 // Simulate runs a resolved scenario.
@@ -52,7 +57,11 @@ func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, er
 	if err != nil {
 		return nil, err
 	}
-	profile, err := calibrate.Profile(s.Cluster.Profile)
+	find := opt.Profile
+	if find == nil {
+		find = calibrate.Profile
+	}
+	profile, err := find(s.Cluster.Profile)
 	if err != nil {
 		return nil, err
 	}

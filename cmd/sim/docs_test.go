@@ -13,9 +13,10 @@ import (
 
 	"orrery/scenarios"
 	"orrery/sim"
+	"orrery/sim/sweep"
 )
 
-var update = flag.Bool("update", false, "rewrite docs/scenario.md and the tables of docs/schedules.md")
+var update = flag.Bool("update", false, "rewrite docs/scenario.md, docs/sweep.md and the tables of docs/schedules.md")
 
 // resultDocs describes the fields of `sim run --json`, in their order.
 var resultDocs = []struct{ field, unit, doc string }{
@@ -65,6 +66,27 @@ func TestScenarioDocsAreCurrent(t *testing.T) {
 	have, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, b.String(), string(have), "docs/scenario.md is not current: go test ./cmd/sim -run Docs -update")
+}
+
+// docs/sweep.md is generated: run this test with -update. Its example is a sweep
+// of the catalogue, which is read and whose points are made.
+func TestSweepDocsAreCurrent(t *testing.T) {
+	const example = "sweeps/parallelism"
+	text, ok := scenarios.Sweep(example)
+	require.True(t, ok)
+	spec, err := sweep.Load(example)
+	require.NoError(t, err)
+	_, err = spec.Points()
+	require.NoError(t, err)
+	var b bytes.Buffer
+	require.NoError(t, sweep.WriteDocs(&b, text))
+	const path = "../../docs/sweep.md"
+	if *update {
+		require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
+	}
+	have, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, b.String(), string(have), "docs/sweep.md is not current: go test ./cmd/sim -run Docs -update")
 }
 
 // Every field of the result is documented, in order, and no other.

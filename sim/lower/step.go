@@ -62,6 +62,7 @@ type lowering struct {
 	prog   *program.Program
 	p      *plan.Plan
 	stages []stageBlocks
+	held   []stageBytes        // by stage
 	blocks map[layerKey]*Block // one layer's share of a pass
 	alike  map[layerKey]int64  // the first layer of those that are lowered alike
 	works  map[workKey]program.WorkID
@@ -131,6 +132,7 @@ func NewStep(p *plan.Plan) (*Step, error) {
 	for i := range p.Stages {
 		l.stages = append(l.stages, l.stageBlocks(i))
 	}
+	l.held = stageBytesOf(p)
 	l.fEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
 	l.bEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
 	l.ranks = make([]rankState, p.Scenario.Parallel.PP)

@@ -35,6 +35,7 @@ type Plan struct {
 	Groups Groups
 	Vocab  int64 // padded
 
+	kept [2][]models.ActPart // what a layer keeps for its backward pass: a dense one's, that of a mixture of experts
 	// Batches are the shapes of the passes of each microbatch, one pass or with
 	// consistency regularisation two, of a model that lists its layers; nil where
 	// sequences are whole.
@@ -75,6 +76,11 @@ type Groups struct {
 // New lays a resolved scenario out.
 func New(s *scenarios.Scenario) (*Plan, error) {
 	p := &Plan{Scenario: s, Model: &s.Model}
+	for i := range p.Model.Layers {
+		if kept := p.keptBy(i); *kept == nil {
+			*kept = p.Model.Activations(i)
+		}
+	}
 	par, tr := s.Parallel, s.Training
 	p.Microbatches = tr.GlobalBatch / (tr.MicroBatch * par.DP)
 	if p.Microbatches*tr.MicroBatch*par.DP != tr.GlobalBatch || p.Microbatches < 1 {
@@ -106,6 +112,14 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 		return nil, err
 	}
 	return p, p.adapterParams()
+}
+
+// keptBy is what the layer keeps; all dense layers are alike, and so are the others.
+func (p *Plan) keptBy(layer int64) *[]models.ActPart {
+	if p.Model.IsMoE(layer) {
+		return &p.kept[1]
+	}
+	return &p.kept[0]
 }
 
 func (p *Plan) layStages() error {
