@@ -239,6 +239,23 @@ func TestChangedSweep(t *testing.T) {
 	require.Equal(t, rep.Distinct, rep.Computed)
 }
 
+// present makes what nil pointers of a scenario stand for, so that its fields are there.
+func present(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				present(v.Field(i))
+			}
+		}
+	case reflect.Pointer:
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		present(v.Elem())
+	}
+}
+
 // Identity follows every field of a scenario that a result depends on, and no other.
 func TestIdentity(t *testing.T) {
 	prof := &profiles{}
@@ -246,6 +263,7 @@ func TestIdentity(t *testing.T) {
 	require.NoError(t, err)
 	sc.Parallel.Order, sc.Training.Recompute.Parts = []string{"tp"}, []string{"mlp"}
 	sc.Model.MoE = &models.MoE{}
+	present(reflect.ValueOf(sc).Elem())
 	id := func() string {
 		got, err := identify(sc, prof)
 		require.NoError(t, err)
