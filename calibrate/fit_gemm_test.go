@@ -93,7 +93,9 @@ func TestFitGEMMOverBase(t *testing.T) {
 	base := cost.NewProfile("base", g, nil)
 	own := truth
 	base.GEMM = map[unit.DType]*cost.GEMMModel{unit.BF16: &own}
-	p := cost.NewProfile("other", g, base)
+	other := *g
+	other.Name = "other" // else p would be the base with other figures
+	p := cost.NewProfile("other", &other, base)
 	var samples []Sample
 	for i, s := range synthetic(g, 600, 0) {
 		k := s.Kernel.(cost.GEMM)
