@@ -131,6 +131,9 @@ func TestJudgeSamples(t *testing.T) {
 // Fit writes the same bytes twice, keeps families that it does not fit, and says
 // what each table was used for.
 func TestFit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes long; the whole test runs without it")
+	}
 	ctx := context.Background()
 	dir := folder(t, map[string]string{"gemm_bfloat16_us.csv": gemmTable(t, 2500), "odd.csv": "a\n1\n"})
 	out := t.TempDir()

@@ -121,6 +121,9 @@ func judge(t *testing.T, samples []Sample, p *cost.Profile, g *hw.GPU) map[strin
 // are those of the project: half of the rows within 6 %, nine tenths within 20 %,
 // nine tenths within the error that the price states.
 func TestHeldOut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes long; the whole test runs without it")
+	}
 	families := []cost.Family{cost.FamAttention, cost.FamEncoderAttn, cost.FamDecodeAttn, cost.FamMLA, cost.FamMoE}
 	for _, dir := range []string{"h100_sxm", "h200_sxm", "gb200"} {
 		t.Run(dir, func(t *testing.T) {

@@ -18,6 +18,9 @@ import (
 // A fit to four fifths of a table must predict the other fifth. Errors count
 // rows of 20 us and more; training sizes are 2048 and more in m, n and k.
 func TestGEMMHeldOut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes long; the whole test runs without it")
+	}
 	for _, c := range []struct {
 		dir, table            string
 		median, p90, training float64

@@ -11,6 +11,9 @@ import (
 )
 
 func TestMemoryHeldOut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes long; the whole test runs without it")
+	}
 	for _, dir := range []string{"h100_sxm", "a100_sxm"} {
 		t.Run(dir, func(t *testing.T) {
 			g := sharedGPU(t, dir)

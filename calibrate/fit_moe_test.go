@@ -132,6 +132,9 @@ func TestGroupedOfB200(t *testing.T) {
 //     1.24 ms, backward 3.78 ms at 4096 tokens, 128 heads of 192 and 128, while
 //     communication kernels hold some of the SMs.
 func TestAgainstOtherSources(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes long; the whole test runs without it")
+	}
 	square := func(batch, seq, heads, dim, v int64, causal, backward bool) cost.Attention {
 		return cost.Attention{
 			Batch: batch, SeqQ: seq, SeqKV: seq, Heads: heads, KVHeads: heads, HeadDim: dim, VDim: v,

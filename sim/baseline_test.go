@@ -80,6 +80,9 @@ func best(all []baseline, of func(baseline) bool) (b baseline) {
 // alone are recomputed, and the best baseline is another: two stages, 16 nodes a
 // context.
 func TestBestBaselineAt512K(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes long; the whole test runs without it")
+	}
 	all := baselines(t)
 	require.Greater(t, len(all), 300)
 

@@ -30,6 +30,9 @@ type recorded struct {
 // Every scenario of the catalogue runs, fits or is expected not to, meets its
 // figures, and gives what it gave when it was recorded.
 func TestCatalogue(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes long; the whole test runs without it")
+	}
 	names := scenarios.Names()
 	require.GreaterOrEqual(t, len(names), 9)
 	for _, name := range names {
