@@ -14,6 +14,7 @@ func (r *resolver) check() {
 	r.checkHeads()
 	r.checkSequence()
 	r.checkExperts()
+	r.checkRouting()
 	r.checkSchedule()
 	r.checkSharding()
 	r.checkTraining()

@@ -53,6 +53,7 @@ var sectionTexts = map[string]string{
 	"parallel":  "Who holds what.",
 	"schedule":  "The order of passes in a pipeline.",
 	"framework": "What the training framework does. The defaults are the preset's.",
+	"routing":   "Where tokens go in a mixture of experts, and who evens it out (docs/balance.md).",
 	"expect":    "Published figures that `sim run` and `sim verify` hold the result against; any number of `[[expect]]` entries.",
 }
 

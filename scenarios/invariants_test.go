@@ -240,7 +240,9 @@ func TestSchemaCoversScenario(t *testing.T) {
 				walk(v.Index(0), path+"[]")
 				return
 			}
-			t.Errorf("%s has no key", path)
+			if path != ".Routing.Loads" { // of routing.file
+				t.Errorf("%s has no key", path)
+			}
 		default:
 			if path != ".Model.Source" { // of the catalogue only
 				t.Errorf("%s has no key", path)

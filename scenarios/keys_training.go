@@ -139,7 +139,8 @@ var frameworkKeys = []*field{
 
 // Metrics are the fields of the JSON result that [[expect]] may name.
 var Metrics = []string{"step_time_s", "tokens_per_s_per_gpu", "model_tflops_per_gpu", "hardware_tflops_per_gpu", "mfu",
-	"bubble_fraction", "exposed_comm_fraction", "peak_memory_gib", "fits"}
+	"bubble_fraction", "exposed_comm_fraction", "peak_memory_gib", "fits",
+	"imbalance_before", "imbalance_after", "fraction_of_ideal", "over_bound", "activation_over_ideal", "balancing_s_per_layer"}
 
 // lastExpect is the entry being read.
 func lastExpect(s *Scenario) *Expect { return &s.Expect[len(s.Expect)-1] }
@@ -147,6 +148,8 @@ func lastExpect(s *Scenario) *Expect { return &s.Expect[len(s.Expect)-1] }
 var expectKeys = []*field{
 	{key: "expect.metric", required: true, names: fixed(Metrics...), doc: "Field of the JSON result.",
 		at: func(s *Scenario) any { return &lastExpect(s).Metric }},
+	{key: "expect.balancer", def: "", names: func() []string { return append([]string{""}, balancerNames()...) }, catalogue: "balancers", doc: "Balancer of routing.compare that the value is of; by default routing.balancer.",
+		at: func(s *Scenario) any { return &lastExpect(s).Balancer }},
 	{key: "expect.value", required: true, min: -anyNumber, max: anyNumber, doc: "Published value, in the metric's unit (`fits`: true or false).",
 		at: func(s *Scenario) any { return &lastExpect(s).Value }},
 	{key: "expect.tolerance", def: 0.1, min: 0, max: 10, doc: "Relative difference that still counts as met; where `value` is 0, the absolute one.",

@@ -20,6 +20,7 @@ type Scenario struct {
 	Parallel  Parallel
 	Schedule  Schedule
 	Framework Framework
+	Routing   Routing
 	Expect    []Expect
 }
 
@@ -149,6 +150,7 @@ type Framework struct {
 // Expect is a published figure that a run is held against.
 type Expect struct {
 	Metric    string // a field of the JSON result
+	Balancer  string // of those compared; "" is the scenario's own
 	Value     float64
 	Tolerance float64 // relative
 	Source    string

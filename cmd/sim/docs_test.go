@@ -41,7 +41,7 @@ var resultDocs = []struct{ field, unit, doc string }{
 	{"schedule", "", "the pipeline schedule that ran"},
 	{"profile", "", "the price profile"},
 	{"price_sources", "1", "share of kernel time by how it was priced: fitted, derived, published, roofline"},
-	{"expect", "", "for each `[[expect]]`: `metric`, `expected`, `got`, `error` (signed, relative), `tolerance`, `ok`, `source`"},
+	{"expect", "", "for each `[[expect]]`: `metric`, `expected`, `got`, `error` (signed, relative), `tolerance`, `ok`, `source`, and `balancer` where it is of one of routing.compare"},
 	{"warnings", "", "what makes the answer less certain"},
 }
 
