@@ -113,6 +113,8 @@ var frameworkKeys = []*field{
 	flag("framework.overlap_tp_backward", "Column-parallel layers gather their input behind dgrad and reduce its gradient behind wgrad.", func(f *Framework) *bool { return &f.OverlapTPBackward }),
 	flag("framework.overlap_p2p", "Pipeline sends and receives run behind compute.", func(f *Framework) *bool { return &f.OverlapP2P }),
 	flag("framework.overlap_ep", "Expert dispatch and combine run behind another microbatch's compute.", func(f *Framework) *bool { return &f.OverlapEP }),
+	{key: "framework.overlap_shared", moe: true, def: false, doc: "Shared experts run behind dispatch and combine (Megatron-Core's --moe-shared-expert-overlap).",
+		at: func(s *Scenario) any { return &s.Framework.OverlapShared }},
 	flag("framework.overlap_cp", "Context-parallel exchange runs behind attention.", func(f *Framework) *bool { return &f.OverlapCP }),
 	flag("framework.fused_kernels", "Norm, SwiGLU, RoPE and bias are fused kernels (or torch.compile).", func(f *Framework) *bool { return &f.FusedKernels }),
 	flag("framework.fused_cross_entropy", "The loss is one kernel that keeps no fp32 copy of the logits.", func(f *Framework) *bool { return &f.FusedCrossEntropy }),

@@ -88,6 +88,8 @@ func (r *resolver) checkRouting() {
 		r.fail([]string{"routing.load", "routing.file", "parallel.ep"}, "one rank holds all experts, ep is 1", show(ro.Load), "ep above 1, or an even load")
 	case r.s.Schedule.Slices > 1:
 		r.fail([]string{"schedule.slices", "routing.load", "routing.file"}, "loads are of whole microbatches", fmt.Sprint(r.s.Schedule.Slices), "1, or an even load")
+	case r.s.Schedule.Offload > 0:
+		r.fail([]string{"schedule.offload", "routing.load", "routing.file"}, "what is offloaded is not told by load", fmt.Sprint(r.s.Schedule.Offload), "0, or an even load")
 	case ro.Pad && ro.CapacityFactor == 0:
 		r.fail([]string{"routing.pad"}, "there is no capacity to fill up to", "true", "false, or routing.capacity_factor")
 	}

@@ -128,6 +128,7 @@ type Framework struct {
 	OverlapP2P         bool // pipeline sends and receives behind compute
 	OverlapEP          bool // dispatch and combine behind another microbatch's compute
 	OverlapCP          bool
+	OverlapShared      bool // shared experts behind dispatch and combine
 
 	FusedKernels      bool // fused norm, SwiGLU, RoPE, bias (or torch.compile)
 	FusedCrossEntropy bool

@@ -71,7 +71,7 @@ func (r *Run) cheapestFit(haveGiB float64) string {
 			continue
 		}
 		s.Parallel.Shard = s.Parallel.DP * s.Parallel.CP
-		other, err := Simulate(context.Background(), &s, Options{quiet: true})
+		other, err := Simulate(context.Background(), &s, Options{quiet: true, loads: r.loads})
 		if err != nil || !other.Result.Fits {
 			continue
 		}

@@ -59,7 +59,7 @@ func (r *Run) memory(gpu *hw.GPU) {
 	gib := float64(unit.GiB)
 	for rank := range r.Step.Lanes {
 		l, peak := r.Plan.Static(rank), r.activations()[rank].Peak
-		sm := StageMemory{Stage: rank, At: r.OpName(peak.Op), Breakdown: map[string]float64{}}
+		sm := StageMemory{Stage: rank, At: r.OpName(peak.Op), Expert: r.hotRank(rank), Breakdown: map[string]float64{}}
 		total := float64(peak.Bytes) + l.Sum()
 		for _, it := range l.Items() {
 			if it.Bytes > 0 {
@@ -76,8 +76,8 @@ func (r *Run) memory(gpu *hw.GPU) {
 	have := gpu.HBM.GiB()
 	res.Fits = need <= have
 	if !res.Fits {
-		res.FitAdvice = fmt.Sprintf("does not fit by %.1f GiB (%.1f GiB allocated, with fragmentation and contexts %.1f GiB, of %.1f GiB); %s",
-			need-have, res.PeakMemoryGiB, need, have, r.cheapestFit(have))
+		res.FitAdvice = fmt.Sprintf("does not fit by %.1f GiB (%.1f GiB allocated, with fragmentation and contexts %.1f GiB, of %.1f GiB); %s%s",
+			need-have, res.PeakMemoryGiB, need, have, res.outOfMemory(), r.cheapestFit(have))
 	}
 }
 

@@ -32,6 +32,8 @@ type Run struct {
 	Lanes   []lower.RankLanes
 	folded  []program.OpID // op of Step.Program by op; nil where they are the same
 
+	loads []*plan.Routing // of the scenario's balancers; nil where the load is even
+
 	inFlight []timeline.Memory // by rank, once it has been asked for
 
 	prices *prices
@@ -40,8 +42,9 @@ type Run struct {
 
 // Options change how a scenario is run, never what comes out.
 type Options struct {
-	Expand bool // simulate every rank instead of one for each set of equal ones
-	quiet  bool // do not look for advice: this run is advice
+	Expand bool            // simulate every rank instead of one for each set of equal ones
+	quiet  bool            // do not look for advice: this run is advice
+	loads  []*plan.Routing // of the run that asks for advice
 }
 
 // Simulate runs a resolved scenario.
@@ -58,26 +61,42 @@ func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, er
 	if r.Plan, err = plan.New(s); err != nil {
 		return nil, err
 	}
-	if r.Step, err = lower.NewStep(r.Plan); err != nil {
+	if r.loads, err = r.route(); err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if r.loads != nil {
+		r.Plan = r.Plan.Use(r.loads[0])
 	}
 	r.prices = newPrices(profile.On(gpu), gpu, hostLaunch(s, gpu))
-	if err := r.prices.step(r.Step); err != nil {
+	if err := r.simulate(ctx); err != nil {
 		return nil, err
 	}
+	return r, r.summarise(ctx, gpu)
+}
+
+// simulate lowers, prices and runs the plan.
+func (r *Run) simulate(ctx context.Context) (err error) {
+	if r.Step, err = lower.NewStep(r.Plan); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := r.prices.step(r.Step); err != nil {
+		return err
+	}
 	r.Program, r.Lanes = r.Step.Program, r.Step.Lanes
-	if opt.Expand {
-		e := r.Step.Expand()
+	var e *lower.Expanded
+	if r.opt.Expand {
+		e = r.Step.Expand()
+	} else if r.Step.Groups() > 1 {
+		e = r.Step.ByGroup()
+	}
+	if e != nil {
 		r.Program, r.Lanes, r.folded = e.Program, e.Lanes, e.Folded
 	}
 	r.Timeline = &timeline.Timeline{}
-	if err := engine.Relax(r.Program, r.prices.dur, r.Timeline); err != nil {
-		return nil, err
-	}
-	return r, r.summarise(gpu)
+	return engine.Relax(r.Program, r.prices.dur, r.Timeline)
 }
 
 // machine is the scenario's GPU with its overrides.

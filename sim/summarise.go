@@ -1,10 +1,10 @@
 package sim
 
 import (
+	"context"
 	"maps"
 	"math"
 
-	"orrery/scenarios"
 	"orrery/sim/hw"
 	"orrery/sim/lower"
 	"orrery/sim/program"
@@ -12,7 +12,7 @@ import (
 )
 
 // summarise turns the timeline into the Result.
-func (r *Run) summarise(gpu *hw.GPU) error {
+func (r *Run) summarise(ctx context.Context, gpu *hw.GPU) error {
 	s := r.Scenario
 	makespan := r.Makespan()
 	slow := jitter(s.Cluster.GPUs)
@@ -44,12 +44,15 @@ func (r *Run) summarise(gpu *hw.GPU) error {
 	res.CriticalPath = r.criticalPath()
 	res.Sources = r.sources()
 	r.memory(gpu)
+	if err := r.experts(ctx, gpu); err != nil {
+		return err
+	}
 	r.warn()
 	return r.expect()
 }
 
 // exposedComm are the rows of the breakdown that are waits for communication.
-var exposedComm = []string{"tp_comm_exposed", "cp_comm_exposed", "ep_comm_exposed", "pipeline_send", "grad_reduce_exposed", "param_gather_exposed"}
+var exposedComm = []string{"tp_comm_exposed", "cp_comm_exposed", "ep_comm_exposed", "expert_weights_exposed", "pipeline_send", "grad_reduce_exposed", "param_gather_exposed"}
 
 // Makespan is the end of the last op, before jitter.
 func (r *Run) Makespan() unit.Time {
@@ -131,16 +134,19 @@ func (r *Run) breakdown() map[string]float64 {
 func (r *Run) chargeWorks(out, hidden map[string]float64) {
 	p := r.Step.Program
 	compute, dp := make([]int64, len(p.Works)), make([]int64, len(p.Works))
+	groups := r.Step.Groups()
 	for id, w := range p.Work {
 		lanes := r.Step.Lanes[p.Lanes[p.Lane[id]].Rank]
-		switch p.Lane[id] {
-		case lanes.Compute:
-			compute[w]++
-		case lanes.DP:
-			dp[w]++
+		for g := range groups {
+			switch w := r.Step.WorkOf(g, w); p.Lane[id] {
+			case lanes.Compute:
+				compute[w]++
+			case lanes.DP:
+				dp[w]++
+			}
 		}
 	}
-	ranks := float64(len(r.Step.Lanes))
+	ranks := float64(len(r.Step.Lanes) * groups)
 	phases := map[string]float64{}
 	r.Result.PhasesS = phases
 	for w := range p.Works {
@@ -294,11 +300,11 @@ func (r *Run) warn() {
 
 func (r *Run) expect() error {
 	for _, e := range r.Scenario.Expect {
-		got, err := r.Result.Metric(e.Metric)
+		got, err := r.Result.of(e).Metric(e.Metric)
 		if err != nil {
 			return err
 		}
-		x := Expectation{Metric: e.Metric, Expected: e.Value, Got: got, Tolerance: e.Tolerance, Source: e.Source}
+		x := Expectation{Metric: e.Metric, Balancer: e.Balancer, Expected: e.Value, Got: got, Tolerance: e.Tolerance, Source: e.Source}
 		if x.Error = got; e.Value != 0 { // of nothing there is no relative error
 			x.Error = got/e.Value - 1
 		}
@@ -333,5 +339,5 @@ func (r *Result) Metric(name string) (float64, error) {
 		}
 		return 0, nil
 	}
-	return 0, &scenarios.Error{Key: "expect.metric", Found: name}
+	return r.Experts.metric(name)
 }

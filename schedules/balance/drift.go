@@ -59,6 +59,23 @@ func (s *Stream) Next() *Load {
 	return Draw(s.weights, d.Law.Ranks, d.Law.TopK, d.Law.Tokens, rand.New(rand.NewPCG(s.seed, 4+uint64(d.Group)<<8+index<<32)))
 }
 
+// Past draws the load of the next microbatch as balancers that look back need it:
+// its totals by expert, of the law of those that Next draws, spread evenly over the
+// sources, in a fraction of the time.
+func (s *Stream) Past() *Load {
+	d, index := s.drift, s.index
+	s.Skip()
+	rng := rand.New(rand.NewPCG(s.seed, 5+uint64(d.Group)<<8+index<<32))
+	all := int64(d.Law.Ranks) * int64(d.Law.Tokens)
+	totals := make([]int64, len(s.weights))
+	multinomial(totals, inclusion(s.weights, d.Law.TopK), all*int64(d.Law.TopK), all, rng)
+	load, err := SpreadLoad(totals, d.Law.Ranks)
+	if err != nil { // Start has checked the sizes
+		return Draw(s.weights, d.Law.Ranks, d.Law.TopK, d.Law.Tokens, rng)
+	}
+	return load
+}
+
 // Skip passes over a microbatch: those after it are what they would have been, for
 // a fraction of the time.
 func (s *Stream) Skip() {

@@ -240,6 +240,12 @@ func TestDrift(t *testing.T) {
 	first := drawn.Next()
 	skipped.Skip()
 	require.Equal(t, drawn.Next(), skipped.Next())
+	past, next := drawn.Past(), skipped.Next() // the same law, other draws
+	require.Equal(t, next.Total(), past.Total())
+	seen, drew := past.PerExpert(nil), next.PerExpert(nil)
+	for e := range seen {
+		require.InDelta(t, drew[e], seen[e], 6*math.Sqrt(float64(drew[e])+1))
+	}
 	require.NotEqual(t, first, other.Next())
 	require.Equal(t, drawn.law, other.law)
 

@@ -15,7 +15,7 @@ const MemActivations = 0
 func (l *lowering) memoryBefore(op program.OpID, r int, s pipeline.Slot) {
 	switch {
 	case s.Phase == pipeline.F:
-		l.memory(op, r, true, l.bytes(l.p.ActivationBytes, s))
+		l.memory(op, r, true, l.kept(r, s))
 	case s.Phase != pipeline.W && int(s.Slice) == l.n-1:
 		l.memory(op, r, true, int64(l.n)*l.bytes(l.p.KVGradBytes, s))
 	}
@@ -27,13 +27,24 @@ func (l *lowering) memoryAfter(op program.OpID, r int, s pipeline.Slot) {
 	free := int64(0)
 	switch s.Phase {
 	case pipeline.B:
-		free = l.bytes(l.p.ActivationBytes, s) + l.bytes(l.p.KVGradBytes, s)
+		free = l.kept(r, s) + l.bytes(l.p.KVGradBytes, s)
 	case pipeline.I:
-		free = l.bytes(l.p.ActivationBytes, s) + l.bytes(l.p.KVGradBytes, s) - l.bytes(l.p.WeightGradBytes, s)
+		free = l.kept(r, s) + l.bytes(l.p.KVGradBytes, s) - l.keptForWeights(r, s)
 	case pipeline.W:
-		free = l.bytes(l.p.WeightGradBytes, s)
+		free = l.keptForWeights(r, s)
 	}
 	l.memory(op, r, false, -free)
+}
+
+// kept is what a pass keeps for its backward pass, on the rank that receives the
+// most tokens where loads differ.
+func (l *lowering) kept(r int, s pipeline.Slot) int64 {
+	return l.bytes(l.p.ActivationBytes, s) + int64(l.p.UnevenBytes(r, int(s.Stage), int(s.Microbatch)))
+}
+
+// keptForWeights is what of it the gradients of weights need.
+func (l *lowering) keptForWeights(r int, s pipeline.Slot) int64 {
+	return l.bytes(l.p.WeightGradBytes, s) + int64(l.p.UnevenWeightGradBytes(r, int(s.Stage), int(s.Microbatch)))
 }
 
 // bytes rounds what a stage holds the same way wherever it is taken and given back.

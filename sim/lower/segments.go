@@ -214,8 +214,11 @@ func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
 			beside = append(beside, l.step.Works[l.bucketWork(b)].Blocks...)
 		}
 	}
-	return l.work(workKey{kind: kind, stage: int(s.Stage), slice: int(s.Slice), handed: l.handed, first: seg.first, layers: seg.layers}, func() (program.Work, Work) {
-		return program.Work{Name: fmt.Sprintf("%s stage %d", kind[:1], s.Stage), Kind: k}, Work{Blocks: l.uses(s, seg), Beside: beside}
+	key := workKey{kind: kind, stage: int(s.Stage), slice: int(s.Slice), handed: l.handed, first: seg.first, layers: seg.layers}
+	return l.ofGroups(func() program.WorkID {
+		return l.work(l.loadKey(key, s), func() (program.Work, Work) {
+			return program.Work{Name: fmt.Sprintf("%s stage %d", kind[:1], s.Stage), Kind: k}, Work{Blocks: l.uses(s, seg), Beside: beside}
+		})
 	})
 }
 

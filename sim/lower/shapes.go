@@ -25,6 +25,9 @@ type shapes struct {
 	tp, cp     int64
 	lora       bool
 	nic        float64
+
+	share  *plan.Share // of the layer and microbatch that is being lowered; nil where loads are even
+	resent bool        // weights of replicas were sent for the recomputation just before
 }
 
 func newShapes(p *plan.Plan) *shapes {

@@ -18,6 +18,25 @@ type Step struct {
 	Tags    []Tag  // by OpID
 	Lanes   []RankLanes
 	World   program.LaneID // of ops that all ranks take part in
+	// Others are, by WorkID, the same work in the expert-parallel groups after the
+	// first, whose loads differ; nil where they do not.
+	Others map[program.WorkID][]program.WorkID
+}
+
+// Groups is the number of expert-parallel groups that have loads of their own.
+func (s *Step) Groups() int {
+	if s.Plan.Routing == nil {
+		return 1
+	}
+	return s.Plan.Routing.Groups
+}
+
+// WorkOf is an op's work in an expert-parallel group.
+func (s *Step) WorkOf(group int, w program.WorkID) program.WorkID {
+	if others := s.Others[w]; group > 0 && others != nil {
+		return others[group-1]
+	}
+	return w
 }
 
 // Work is what an op of a WorkID does: blocks one after the other on the
@@ -73,6 +92,7 @@ type lowering struct {
 	vocab      *vocabulary       // nil where the first and last stage hold it
 	exchange   [][]int32         // by rank and pass over layers, where there is one
 	handed     int32             // of the slot that is being lowered
+	group      int               // expert-parallel group that is being lowered
 	pairs      []*Pair
 	moves      [][]bool // by rank and slot: activations go to the host or come back; nil where none do
 	out        map[pipeline.Slot]program.OpID
@@ -89,6 +109,9 @@ type workKey struct {
 	bytes  int64
 	nic    bool
 	with   int // stage of the other pass of a pair
+	// Of a pass whose experts have loads of their own: expert-parallel group,
+	// microbatch from 1, and that of the other pass of a pair.
+	group, mb, withMB int
 }
 
 type rankState struct {
@@ -109,7 +132,7 @@ func NewStep(p *plan.Plan) (*Step, error) {
 		Lane: make([]program.LaneID, 0, ops), Work: make([]program.WorkID, 0, ops),
 		Dep: make([]program.OpID, 0, 2*ops), DepAt: make([]int32, 1, ops+1),
 	}
-	l.step = &Step{Plan: p, Program: l.prog}
+	l.step = &Step{Plan: p, Program: l.prog, Others: map[program.WorkID][]program.WorkID{}}
 	for i := range p.Stages {
 		l.stages = append(l.stages, l.stageBlocks(i))
 	}
@@ -186,6 +209,30 @@ func (l *lowering) work(k workKey, make func() (program.Work, Work)) program.Wor
 	l.step.Works = append(l.step.Works, w)
 	l.works[k] = id
 	return id
+}
+
+// ofGroups makes a pass's work for every expert-parallel group and returns the
+// first group's, which the program's ops carry.
+func (l *lowering) ofGroups(make func() program.WorkID) program.WorkID {
+	first := make()
+	if l.step.Groups() == 1 || l.step.Others[first] != nil {
+		return first
+	}
+	var others []program.WorkID
+	for l.group = 1; l.group < l.step.Groups(); l.group++ {
+		others = append(others, make())
+	}
+	l.group = 0
+	l.step.Others[first] = others
+	return first
+}
+
+// loadKey tells passes apart whose experts have loads of their own.
+func (l *lowering) loadKey(k workKey, s pipeline.Slot) workKey {
+	if l.p.Routing != nil {
+		k.group, k.mb = l.group, int(s.Microbatch)+1
+	}
+	return k
 }
 
 // passes emits the slots of all ranks in an order that respects dependencies:

@@ -31,6 +31,12 @@ type Plan struct {
 	Groups Groups
 	Vocab  int64 // padded
 
+	// Routing is what the ranks of each expert-parallel group have to do; nil where
+	// all have as much.
+	Routing *Routing
+	hottest []Hottest  // by pipeline rank; nil without Routing
+	expert  [3]float64 // what experts keep for a pass at an even load; with Routing
+
 	adapters []int64 // LoRA parameters by pipeline rank
 	shares   map[cost.Group]fabricShare
 }
