@@ -198,6 +198,9 @@ func (r *Run) hotRank(rank int) *HotRank {
 		return nil
 	}
 	h := r.Plan.Hottest(rank)
+	if h.Layer < 0 {
+		return nil
+	}
 	return &HotRank{Group: h.Group, Rank: h.Rank, Layer: h.Layer, Microbatch: h.Microbatch, Pairs: h.Rows, OverMean: h.Rows / r.Plan.Routing.Pairs}
 }
 

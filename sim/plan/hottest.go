@@ -12,7 +12,7 @@ import (
 type Hottest struct {
 	Group, Rank int
 	// Layer and Microbatch are those of which it holds the most tokens when it
-	// holds the most memory; Rows pairs of token and expert.
+	// holds the most memory, -1 where it has no experts; Rows pairs of token and expert.
 	Layer      int64
 	Microbatch int
 	Rows       float64
@@ -140,7 +140,7 @@ type walk struct {
 // makes it hold so much.
 func (w *walk) peak(group, rank int) (Hottest, float64) {
 	p := w.plan
-	h := Hottest{Group: group, Rank: rank}
+	h := Hottest{Group: group, Rank: rank, Layer: -1}
 	held, most := 0.0, -1.0
 	live := map[pipeline.Slot]bool{}
 	for _, s := range w.order {

@@ -57,7 +57,7 @@ type Share struct {
 
 // Share is a layer's of a microbatch in a group; nil for a layer without experts.
 func (r *Routing) Share(group int, layer int64, microbatch int) *Share {
-	if layer >= int64(len(r.index)) || r.index[layer] < 0 {
+	if layer < 0 || layer >= int64(len(r.index)) || r.index[layer] < 0 {
 		return nil
 	}
 	return &r.shares[r.at(group, int(r.index[layer]), microbatch)]
