@@ -264,9 +264,10 @@ func (w *routeWorker) layer(group, layer int) error {
 			}
 		}
 		clear(bounds)
+		pairs, delivered := asked.Total(), load.Total()
 		for i, planner := range planners {
 			s := &w.out[i].shares[r.at(group, layer, mb)]
-			s.Dropped, s.Padded, s.Asked, s.Delivered = dropped, padded, asked.Total(), load.Total()
+			s.Dropped, s.Padded, s.Asked, s.Delivered = dropped, padded, pairs, delivered
 			if err := w.share(load, of[i], planner, &w.out[i].Setup, bounds, s); err != nil {
 				return err
 			}

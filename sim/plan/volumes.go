@@ -27,7 +27,8 @@ type volumes struct {
 	even       bool      // an all-gather moves the same whatever the load
 	nic, link  float64   // GB/s of a rank
 	toRank     []float64 // [source x ranks + target]: messages, or for merged the chance of none
-	toDomain   []float64 // [source x domains + domain]
+	toDomain   []float64 // [source x domains + domain], of merged messages
+	tokens     []float64 // of a source
 	out, in    []float64 // of a rank over NVLink
 	nicOut     []float64
 	nicIn      []float64
@@ -37,11 +38,16 @@ func newVolumes(p *Plan, ranks int) volumes {
 	g, fw := p.Groups.EP, p.Scenario.Framework
 	v := volumes{ranks: ranks, per: int(g.PerDomain), topK: float64(p.Model.MoE.TopK), merged: fw.MoEDispatcher == "deepep" || fw.MoEDispatcher == "hybridep",
 		even: fw.MoEDispatcher == "allgather", nic: p.nicOf(), link: p.Scenario.Cluster.NVLinkGBps}
-	v.toRank, v.toDomain = make([]float64, ranks*ranks), make([]float64, ranks*v.domains())
-	for _, s := range []*[]float64{&v.out, &v.in, &v.nicOut, &v.nicIn} {
-		*s = make([]float64, ranks)
-	}
+	v.make()
 	return v
+}
+
+// make makes room.
+func (v *volumes) make() {
+	v.toRank, v.toDomain = make([]float64, v.ranks*v.ranks), make([]float64, v.ranks*v.domains())
+	for _, s := range []*[]float64{&v.out, &v.in, &v.nicOut, &v.nicIn, &v.tokens} {
+		*s = make([]float64, v.ranks)
+	}
 }
 
 // nicOf is a rank's NIC in an all-to-all of the expert-parallel group.
@@ -81,7 +87,8 @@ func (v *volumes) count(load *balance.Load, p *balance.Plan) (pairs, own float64
 	}
 	fill(v.toRank, start)
 	fill(v.toDomain, start)
-	tokens := make([]float64, n) // of a source
+	clear(v.tokens)
+	tokens, wide := v.tokens, d > 1
 	for s := range n {
 		for _, k := range load.Tokens[s*load.Experts : (s+1)*load.Experts] {
 			tokens[s] += float64(k) / v.topK
@@ -100,14 +107,14 @@ func (v *volumes) count(load *balance.Load, p *balance.Plan) (pairs, own float64
 				if int(c.Rank) == s {
 					own += x
 				}
-				to, dom := s*n+int(c.Rank), s*d+int(c.Rank)/v.per
-				if v.merged {
-					miss := max(1-x/tokens[s], 0)
-					v.toRank[to] *= miss
-					v.toDomain[dom] *= miss
-				} else {
-					v.toRank[to] += x
-					v.toDomain[dom] += x
+				if !v.merged {
+					v.toRank[s*n+int(c.Rank)] += x
+					continue
+				}
+				miss := max(1-x/tokens[s], 0)
+				v.toRank[s*n+int(c.Rank)] *= miss
+				if wide {
+					v.toDomain[s*d+int(c.Rank)/v.per] *= miss
 				}
 			}
 		}

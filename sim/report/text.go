@@ -24,6 +24,7 @@ func Text(w io.Writer, r *sim.Result, colour bool) error {
 	p.headline(r)
 	p.breakdown(r)
 	p.memory(r)
+	p.experts(r)
 	p.path(r)
 	p.expect(r)
 	for _, x := range r.Warnings {
@@ -156,7 +157,11 @@ func (p *printer) expect(r *sim.Result) {
 		if !e.OK {
 			verdict = p.paint(text.FgRed, "off")
 		}
-		rows = append(rows, table.Row{e.Metric, fmt.Sprintf("%.4g", e.Expected), fmt.Sprintf("%.4g", e.Got),
+		metric := e.Metric
+		if e.Balancer != "" {
+			metric += ", " + e.Balancer
+		}
+		rows = append(rows, table.Row{metric, fmt.Sprintf("%.4g", e.Expected), fmt.Sprintf("%.4g", e.Got),
 			fmt.Sprintf("%+.1f %%", 100*e.Error), fmt.Sprintf("± %.0f %%", 100*e.Tolerance), verdict})
 	}
 	right := func(n int) table.ColumnConfig { return table.ColumnConfig{Number: n, Align: text.AlignRight} }
