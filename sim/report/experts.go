@@ -22,8 +22,8 @@ func (p *printer) experts(r *sim.Result) {
 		row("speed", fmt.Sprintf("%.1f %% of an ideal router's", 100*x.FractionOfIdeal)),
 		row("exchange", fmt.Sprintf("%s a step exposed, %.1f %% leaves its rank", seconds(x.ExchangeExposedS), 100*x.RemoteFraction)),
 		row("balancing", fmt.Sprintf("planning %s, weights %s a step exposed", seconds(x.PlanningS), seconds(x.WeightsExposedS))),
-		row("replicas", fmt.Sprintf("%.1f a layer, %.0f GiB moved a step, slots %.2f GiB", x.Replicas, x.MovedGiB, x.ReplicaMemoryGiB)),
-		row("largest load", fmt.Sprintf("%.2f even: layer %d, microbatch %d, group %d, rank %d", x.Worst.OverMean, x.Worst.Layer, x.Worst.Microbatch, x.Worst.Group, x.Worst.Rank)),
+		row("replicas", fmt.Sprintf("%.1f a layer, %.3g GiB moved a step, slots %.2f GiB", x.Replicas, x.MovedGiB, x.ReplicaMemoryGiB)),
+		row("largest load", fmt.Sprintf("%.2f x even: layer %d, microbatch %d, group %d, rank %d", x.Worst.OverMean, x.Worst.Layer, x.Worst.Microbatch, x.Worst.Group, x.Worst.Rank)),
 		row("activations", fmt.Sprintf("%.2f of an ideal router's at the peak", x.ActivationOverIdeal)),
 	}
 	if x.DroppedFraction+x.PaddedFraction > 0 {
