@@ -306,3 +306,51 @@ func TestBalancersInStep(t *testing.T) {
 		})
 	}
 }
+
+// Loads go with every kind of schedule: virtual stages, split and paired backward
+// passes, copies of stages.
+func TestSchedulesWithLoads(t *testing.T) {
+	for name, values := range map[string]map[string]any{
+		"interleaved_1f1b": {"parallel.vp": 2},
+		"zbv":              {"parallel.vp": 2, "schedule.name": "zbv"},
+		"dualpipev":        {"parallel.vp": 2, "schedule.name": "dualpipev", "training.microbatches": 8},
+		"chimera":          {"parallel.vp": 2, "schedule.name": "chimera"},
+		"gpipe":            {"schedule.name": "gpipe"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			values["routing.balancer"], values["routing.compare"] = "ultraep", []string{"none"}
+			values["routing.slots"] = 2
+			run := simulateSmall(t, values, Options{})
+			x := run.Result.Experts
+			require.Less(t, x.ImbalanceAfter, x.ImbalanceBefore)
+			require.LessOrEqual(t, x.FractionOfIdeal, 1.0)
+			require.Equal(t, "none", x.Compared[0].Balancer)
+			require.Equal(t, x.ImbalanceBefore, x.Compared[0].ImbalanceAfter)
+			held := int64(0)
+			for _, m := range run.Step.Program.Mem {
+				held += m.Bytes
+			}
+			require.Zero(t, held)
+			wide := simulateSmall(t, values, Options{Expand: true})
+			require.Equal(t, run.Result.StepTimeS, wide.Result.StepTimeS)
+		})
+	}
+}
+
+// The rank that runs out of memory is named with the layer and microbatch that
+// bring it so much; advice keeps the loads.
+func TestOutOfMemoryIsNamed(t *testing.T) {
+	run := simulateSmall(t, map[string]any{"cluster.override.hbm_gib": 2.5}, Options{})
+	require.False(t, run.Result.Fits)
+	worst := run.Result.MemoryGiBByStage[0]
+	for _, s := range run.Result.MemoryGiBByStage {
+		if s.PeakGiB > worst.PeakGiB {
+			worst = s
+		}
+	}
+	require.Contains(t, run.Result.FitAdvice, fmt.Sprintf("out of memory is rank %d of expert group %d", worst.Expert.Rank, worst.Expert.Group))
+	require.Contains(t, run.Result.FitAdvice, fmt.Sprintf("of layer %d, microbatch %d", worst.Expert.Layer, worst.Expert.Microbatch))
+	ideal := simulateSmall(t, map[string]any{"routing.balancer": "ideal"}, Options{})
+	require.Greater(t, worst.PeakGiB, ideal.Result.MemoryGiBByStage[worst.Stage].PeakGiB)
+	require.Greater(t, run.Result.Experts.ActivationOverIdeal, 1.0)
+}
