@@ -47,7 +47,7 @@ type Experts struct {
 	RemoteFraction      float64          `json:"remote_fraction"`  // of pairs of token and expert
 	DroppedFraction     float64          `json:"dropped_fraction"` // of pairs, by the capacity factor
 	PaddedFraction      float64          `json:"padded_fraction"`  // rows of padding over pairs
-	Compared            []ComparedExpert `json:"compared,omitempty"`
+	Compared            []ComparedBalancer `json:"compared,omitempty"`
 
 	activation float64 // bytes of activations and workspace at the peak
 }
@@ -67,8 +67,8 @@ func (h HotRank) String() string {
 		h.Rank, h.Group, h.Pairs, h.Layer, h.Microbatch, h.OverMean)
 }
 
-// ComparedExpert is another balancer on the same loads.
-type ComparedExpert struct {
+// ComparedBalancer is another balancer on the same loads.
+type ComparedBalancer struct {
 	StepTimeS         float64 `json:"step_time_s"`
 	ModelTFLOPSPerGPU float64 `json:"model_tflops_per_gpu"`
 	PeakMemoryGiB     float64 `json:"peak_memory_gib"`
@@ -107,7 +107,7 @@ func (r *Run) experts(ctx context.Context, gpu *hw.GPU) error {
 			return fmt.Errorf("balancer %s: %w", routing.Balancer, err)
 		}
 		o := other.Result
-		x.Compared = append(x.Compared, ComparedExpert{StepTimeS: o.StepTimeS, ModelTFLOPSPerGPU: o.ModelTFLOPSPerGPU, PeakMemoryGiB: o.PeakMemoryGiB, Fits: o.Fits, Experts: *o.Experts, result: o})
+		x.Compared = append(x.Compared, ComparedBalancer{StepTimeS: o.StepTimeS, ModelTFLOPSPerGPU: o.ModelTFLOPSPerGPU, PeakMemoryGiB: o.PeakMemoryGiB, Fits: o.Fits, Experts: *o.Experts, result: o})
 	}
 	ideal, idealS := x, r.Result.StepTimeS
 	for i := range x.Compared {

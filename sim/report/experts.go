@@ -33,9 +33,9 @@ func (p *printer) experts(r *sim.Result) {
 	if len(x.Compared) == 0 {
 		return
 	}
-	rows = []table.Row{balancerRow(&sim.ComparedExpert{StepTimeS: r.StepTimeS, ModelTFLOPSPerGPU: r.ModelTFLOPSPerGPU, PeakMemoryGiB: r.PeakMemoryGiB, Fits: r.Fits, Experts: *x})}
-	for i := range x.Compared {
-		rows = append(rows, balancerRow(&x.Compared[i]))
+	rows = nil
+	for _, c := range balancers(r) {
+		rows = append(rows, balancerRow(&c))
 	}
 	cols := []table.ColumnConfig{{Number: 1, WidthMax: 18}}
 	for n := 2; n <= 7; n++ {
@@ -46,7 +46,17 @@ func (p *printer) experts(r *sim.Result) {
 	p.printf("\n")
 }
 
-func balancerRow(c *sim.ComparedExpert) table.Row {
+// balancers are the scenario's own and those beside it; none where loads are even.
+func balancers(r *sim.Result) []sim.ComparedBalancer {
+	x := r.Experts
+	if x == nil {
+		return nil
+	}
+	own := sim.ComparedBalancer{StepTimeS: r.StepTimeS, ModelTFLOPSPerGPU: r.ModelTFLOPSPerGPU, PeakMemoryGiB: r.PeakMemoryGiB, Fits: r.Fits, Experts: *x}
+	return append([]sim.ComparedBalancer{own}, x.Compared...)
+}
+
+func balancerRow(c *sim.ComparedBalancer) table.Row {
 	name, _, _ := strings.Cut(c.Balancer, ":")
 	memory := fmt.Sprintf("%.1f", c.PeakMemoryGiB)
 	if !c.Fits {

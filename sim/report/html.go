@@ -48,7 +48,7 @@ func HTML(w io.Writer, run *sim.Run) error {
 	classes := memoryClasses(r)
 	return page.Execute(w, map[string]any{
 		"R": r, "Breakdown": rows, "Path": path, "Gantt": gantt(run), "Memory": memoryChart(run),
-		"MemClasses": classes, "MemRows": memoryRows(r, classes), "Scenario": run.Scenario,
+		"MemClasses": classes, "MemRows": memoryRows(r, classes), "Scenario": run.Scenario, "Balancers": balancers(r),
 	})
 }
 
