@@ -36,17 +36,17 @@ type Experts struct {
 	FractionOfIdeal float64 `json:"fraction_of_ideal"`
 	// BalancingSPerLayer is what planning and sending weights add to the forward
 	// pass of a layer with experts, in seconds.
-	BalancingSPerLayer  float64          `json:"balancing_s_per_layer"`
-	PlanningS           float64          `json:"planning_s"` // of the mean rank and step, as the next two
-	WeightsExposedS     float64          `json:"weights_exposed_s"`
-	ExchangeExposedS    float64          `json:"exchange_exposed_s"`
-	Replicas            float64          `json:"replicas"` // of a layer and microbatch
-	MovedGiB            float64          `json:"moved_gib"`
-	ReplicaMemoryGiB    float64          `json:"replica_memory_gib"` // of the rank with most
-	ActivationOverIdeal float64          `json:"activation_over_ideal"`
-	RemoteFraction      float64          `json:"remote_fraction"`  // of pairs of token and expert
-	DroppedFraction     float64          `json:"dropped_fraction"` // of pairs, by the capacity factor
-	PaddedFraction      float64          `json:"padded_fraction"`  // rows of padding over pairs
+	BalancingSPerLayer  float64            `json:"balancing_s_per_layer"`
+	PlanningS           float64            `json:"planning_s"` // of the mean rank and step, as the next two
+	WeightsExposedS     float64            `json:"weights_exposed_s"`
+	ExchangeExposedS    float64            `json:"exchange_exposed_s"`
+	Replicas            float64            `json:"replicas"` // of a layer and microbatch
+	MovedGiB            float64            `json:"moved_gib"`
+	ReplicaMemoryGiB    float64            `json:"replica_memory_gib"` // of the rank with most
+	ActivationOverIdeal float64            `json:"activation_over_ideal"`
+	RemoteFraction      float64            `json:"remote_fraction"`  // of pairs of token and expert
+	DroppedFraction     float64            `json:"dropped_fraction"` // of pairs, by the capacity factor
+	PaddedFraction      float64            `json:"padded_fraction"`  // rows of padding over pairs
 	Compared            []ComparedBalancer `json:"compared,omitempty"`
 
 	activation float64 // bytes of activations and workspace at the peak
