@@ -15,6 +15,7 @@ func (r *resolver) check() {
 	r.checkSequence()
 	r.checkExperts()
 	r.checkRouting()
+	r.checkServing()
 	r.checkSchedule()
 	r.checkSharding()
 	r.checkTraining()

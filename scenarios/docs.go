@@ -54,6 +54,7 @@ var sectionTexts = map[string]string{
 	"schedule":  "The order of passes in a pipeline.",
 	"framework": "What the training framework does. The defaults are the preset's.",
 	"routing":   "Where tokens go in a mixture of experts, and who evens it out (docs/balance.md).",
+	"serving":   "Requests to a served model, for `sim prefill`: chunked prefill, data-parallel attention, experts over all ranks.",
 	"expect":    "Published figures that `sim run` and `sim verify` hold the result against; any number of `[[expect]]` entries.",
 }
 

@@ -112,8 +112,8 @@ func (r *resolver) unknownKey(g *given, key string) {
 func (r *resolver) resolve() (*Resolved, error) {
 	r.from = map[string]string{}
 	steps := []func(){
-		r.baseModel, r.takeGiven, r.plainDefaults, r.model, r.machine, r.grid, r.presetDefaults, r.expertGrid,
-		r.stages, r.fabric, r.schedule, r.lateDefaults, r.readLoads, r.check,
+		r.baseModel, r.takeGiven, r.servingDefaults, r.plainDefaults, r.model, r.machine, r.grid, r.presetDefaults, r.expertGrid,
+		r.stages, r.fabric, r.schedule, r.lateDefaults, r.readLoads, r.readTrace, r.check,
 	}
 	for _, step := range steps {
 		if len(r.problems) > 0 {

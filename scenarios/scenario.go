@@ -21,6 +21,7 @@ type Scenario struct {
 	Schedule  Schedule
 	Framework Framework
 	Routing   Routing
+	Serving   Serving
 	Expect    []Expect
 }
 

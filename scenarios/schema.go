@@ -237,7 +237,7 @@ func (f *field) load(s *Scenario) any {
 }
 
 var (
-	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, parallelKeys, scheduleKeys, frameworkKeys, routingKeys, expectKeys)
+	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, parallelKeys, scheduleKeys, frameworkKeys, routingKeys, servingKeys, expectKeys)
 	byKey  = index(schema)
 )
 

@@ -35,6 +35,9 @@ func TestCatalogue(t *testing.T) {
 	names := scenarios.Names()
 	require.GreaterOrEqual(t, len(names), 9)
 	for _, name := range names {
+		if strings.HasSuffix(name, "-prefill") {
+			continue // TestPrefillCatalogue
+		}
 		t.Run(name, func(t *testing.T) {
 			if strings.HasPrefix(name, "moe/") && sim.RaceDetector {
 				t.Skip("drawing and planning thousands of loads takes minutes under the race detector; TestRoute has the threads")

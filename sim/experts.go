@@ -138,9 +138,8 @@ func (r *Run) under(ctx context.Context, gpu *hw.GPU, routing *plan.Routing) (*R
 	return o, o.summarise(ctx, gpu)
 }
 
-// expertsOf is what the run's own routing says of itself.
-func (r *Run) expertsOf() *Experts {
-	routing := r.Plan.Routing
+// meansOf is what a routing says without times.
+func meansOf(routing *plan.Routing) *Experts {
 	x := &Experts{Balancer: routing.Balancer}
 	var n, asked, dropped, padded float64
 	var moved int64
@@ -163,8 +162,13 @@ func (r *Run) expertsOf() *Experts {
 		*sum /= n
 	}
 	x.DroppedFraction, x.PaddedFraction = dropped/asked, padded/asked
-	gib := float64(unit.GiB)
-	x.MovedGiB = float64(moved) * float64(routing.Setup.Prices.WeightBytes()) / gib
+	x.MovedGiB = float64(moved) * float64(routing.Setup.Prices.WeightBytes()) / float64(unit.GiB)
+	return x
+}
+
+// expertsOf is what the run's own routing costs.
+func (r *Run) expertsOf() *Experts {
+	x, gib := meansOf(r.Plan.Routing), float64(unit.GiB)
 	for rank := range r.Step.Lanes {
 		l := r.Plan.Static(rank)
 		x.ReplicaMemoryGiB = max(x.ReplicaMemoryGiB, l.Replicas/gib)
@@ -172,7 +176,8 @@ func (r *Run) expertsOf() *Experts {
 	}
 	b := r.Result.BreakdownS
 	x.PlanningS, x.WeightsExposedS, x.ExchangeExposedS = b[lower.ExpertPlanning.String()], b[lower.ExpertWeights.String()+"_exposed"], b[lower.EPComm.String()+"_exposed"]
-	x.BalancingSPerLayer = r.balancing() / n
+	n := r.Plan.Routing.Groups * len(r.Plan.Routing.Layers) * r.Plan.Routing.Microbatches
+	x.BalancingSPerLayer = r.balancing() / float64(n)
 	return x
 }
 

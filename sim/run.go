@@ -49,6 +49,9 @@ type Options struct {
 
 // Simulate runs a resolved scenario.
 func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, error) {
+	if s.Serving.On() {
+		return nil, &scenarios.Error{Key: "serving", Msg: "the scenario is of serving", Allowed: "sim prefill, which runs it"}
+	}
 	gpu, err := machine(s)
 	if err != nil {
 		return nil, err

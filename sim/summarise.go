@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 
+	"orrery/scenarios"
 	"orrery/sim/hw"
 	"orrery/sim/lower"
 	"orrery/sim/program"
@@ -304,14 +305,19 @@ func (r *Run) expect() error {
 		if err != nil {
 			return err
 		}
-		x := Expectation{Metric: e.Metric, Balancer: e.Balancer, Expected: e.Value, Got: got, Tolerance: e.Tolerance, Source: e.Source}
-		if x.Error = got; e.Value != 0 { // of nothing there is no relative error
-			x.Error = got/e.Value - 1
-		}
-		x.OK = math.Abs(x.Error) <= e.Tolerance
-		r.Result.Expect = append(r.Result.Expect, x)
+		r.Result.Expect = append(r.Result.Expect, expectation(e, got))
 	}
 	return nil
+}
+
+// expectation holds a value against what was published.
+func expectation(e scenarios.Expect, got float64) Expectation {
+	x := Expectation{Metric: e.Metric, Balancer: e.Balancer, Expected: e.Value, Got: got, Tolerance: e.Tolerance, Source: e.Source}
+	if x.Error = got; e.Value != 0 { // of nothing there is no relative error
+		x.Error = got/e.Value - 1
+	}
+	x.OK = math.Abs(x.Error) <= e.Tolerance
+	return x
 }
 
 // Metric is a scalar field of the result by its JSON name.

@@ -44,6 +44,7 @@ type streams struct {
 // cli is the program's command line: one field and one file a subcommand.
 type cli struct {
 	Run       runCmd       `cmd:"" help:"Simulate a scenario."`
+	Prefill   prefillCmd   `cmd:"" help:"Simulate requests to a served model: time to the first token."`
 	Check     checkCmd     `cmd:"" help:"Validate a scenario and print it with the origin of every value."`
 	Show      showCmd      `cmd:"" help:"Show one model."`
 	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, balancers, profiles, scenarios."`

@@ -301,3 +301,20 @@ func TestParseBalancer(t *testing.T) {
 		require.ErrorContains(t, err, want, text)
 	}
 }
+
+// FuzzParseBalancer: no text panics, and what is read names a balancer and keys
+// that it has.
+func FuzzParseBalancer(f *testing.F) {
+	for _, text := range []string{"eplb:window=24,interval=8", "ultraep", "none:", "lplb:topology=ring_8p,solver=exact", ":=,"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		b, values, err := ParseBalancer(text)
+		if err != nil {
+			return
+		}
+		for key := range values {
+			require.Contains(t, b.Params(), key)
+		}
+	})
+}
