@@ -37,6 +37,7 @@ var mayDependOn = []struct {
 	{"sim/timeline", []string{"sim/unit", "sim/program"}},
 	{"sim/engine", []string{"sim/unit", "sim/program", "sim/timeline", "sim/net"}},
 	{"sim/trace", []string{"sim/unit", "sim/program", "sim/timeline"}},
+	{"sim/goodput", nil}, // seconds and rates
 	// Measurements.
 	{"kernels/", []string{"sim/unit", "models", "kernels/"}},
 	{"calibrate", []string{"sim/unit", "models", "sim/hw", "sim/net", "sim/cost", "kernels/"}},
@@ -49,8 +50,12 @@ var mayDependOn = []struct {
 		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower"}},
 	{"sim/verify", []string{"sim", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
 		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower"}},
+	{"sim/capacity", []string{"sim", "sim/goodput", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
+		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower"}},
+	{"sim/compare", []string{"sim", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
+		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower"}},
 	{"sim/report", []string{"sim", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
-		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower", "sim/verify"}},
+		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower", "sim/verify", "sim/capacity", "sim/compare", "sim/goodput"}},
 	{"sim/replay", []string{"sim", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
 		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower"}},
 	{"cmd/", []string{"sim", "sim/", "models", "schedules/", "scenarios", "calibrate", "kernels/"}},

@@ -42,15 +42,29 @@ func fitMemory(samples []Sample, g *hw.GPU, p *cost.Profile) error {
 	return nil
 }
 
+// unseenLaunch is the launch of an op of which no row is small enough to show it, in
+// microseconds: assumed, as copies and casts of a few KiB have.
+const unseenLaunch = 2.5
+
 func fitMemoryOp(samples []Sample, g *hw.GPU) (*cost.MemoryOp, error) {
 	micros := make([]float64, len(samples))
+	small := false
 	for i, s := range samples {
 		micros[i] = s.Micros
+		small = small || s.Kernel.HBMBytes() < float64(g.L2)/2
+	}
+	start := []float64{0.6, 0.8, 1}
+	if small {
+		start = append(start, 3)
 	}
 	model := func(p []float64) *cost.MemoryOp {
-		return &cost.MemoryOp{Launch: p[0], Share: p[1], Cached: p[2], Knee: p[3]}
+		m := &cost.MemoryOp{Launch: unseenLaunch, Share: p[0], Cached: p[1], Knee: p[2]}
+		if small {
+			m.Launch = p[3]
+		}
+		return m
 	}
-	p, _, err := fitPositive([]float64{3, 0.6, 0.8, 1}, micros, func(i int, p []float64) float64 {
+	p, _, err := fitPositive(start, micros, func(i int, p []float64) float64 {
 		return model(p).Micros(samples[i].Kernel.HBMBytes(), g)
 	})
 	if err != nil {

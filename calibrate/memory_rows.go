@@ -15,8 +15,8 @@ import (
 // the row measured. Ops that have no price are not an error: the kernel is nil.
 func memoryKernel(r sample.Row) (cost.Kernel, error) {
 	op := r.Kernel
-	if v, ok := r.Shape.Get("op"); ok {
-		op = v
+	if v, ok := r.Shape.Get("op"); ok && !slices.Contains(cost.MemoryOps(), op) {
+		op = v // the priced op that the kernel stands for
 	}
 	if !slices.Contains(cost.MemoryOps(), op) {
 		return nil, nil

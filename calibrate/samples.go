@@ -111,7 +111,7 @@ func StatusOfSamples(files []MeasuredFile, suites []bench.Suite) SampleStatus {
 			if r.Within {
 				within[r.Family]++
 			}
-			if h, known := hash[r.ID()]; known && h != r.Hash {
+			if h := hash[r.ID()]; h != "" && h != r.Hash { // "": the library is not here to compare with
 				m.Stale++
 			} else {
 				have[f.GPU][r.ID()] = true

@@ -72,6 +72,9 @@ const (
 // they grow by max over mean load. A fully recomputed layer keeps
 // FullRecomputeBytes instead.
 func (m *Model) Activations(i int64) []ActPart {
+	if m.Net != nil {
+		return nil // what they keep depends on the batch: Layer.SavedBytes
+	}
 	parts := m.attnActivations()
 	if m.IsMoE(i) {
 		return append(parts, m.moeActivations()...)
@@ -115,7 +118,7 @@ func (m *Model) attnActivations() []ActPart {
 }
 
 func (m *Model) mlpActivations() []ActPart {
-	fc1 := 2 * (m.matrices() - 1) * m.FFN
+	fc1 := 2 * (m.Matrices() - 1) * m.FFN
 	return []ActPart{
 		{Name: "mlp.norm_in", Group: "mlp", BytesPerToken: float64(2 * m.Hidden), Split: SplitSP},
 		{Name: "mlp.norm_out", Group: "mlp", BytesPerToken: float64(2 * m.Hidden), Split: SplitSP, LinearInput: true, Recompute: []string{partLayerNorm}},
@@ -130,7 +133,7 @@ func (m *Model) moeActivations() []ActPart {
 	add := func(name string, bytes int64, s Split, linearInput bool, freed ...string) {
 		parts = append(parts, ActPart{Name: "mlp." + name, Group: "moe", BytesPerToken: float64(bytes), Split: s, LinearInput: linearInput, Recompute: freed})
 	}
-	fc1 := m.matrices() - 1
+	fc1 := m.Matrices() - 1
 	width := m.Hidden
 	add("norm_in", 2*m.Hidden, SplitSP, false)
 	// The router reads it unquantised.

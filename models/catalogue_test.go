@@ -67,7 +67,7 @@ func TestLookup(t *testing.T) {
 		"lama2-7b":    `did you mean "llama2-7b"?`,
 		"mixtral-8x7": `did you mean "mixtral-8x7b"?`,
 		"gpt_oss_12b": `did you mean "gpt-oss-120b"?`,
-		"bert":        "known are deepseek-v2, deepseek-v3",
+		"bert":        "known are co-gat-dailydialog, co-gat-mastodon, deepseek-v2",
 		"":            "known are",
 	} {
 		_, err := Lookup(name)

@@ -73,7 +73,7 @@ func (m *Model) linearMACs(i int64) float64 {
 		q, kv := n*float64(a.HeadDim), float64(a.KVHeads*a.HeadDim)
 		macs = h*(q+2*kv) + q*h
 	}
-	g := float64(m.matrices())
+	g := float64(m.Matrices())
 	if !m.IsMoE(i) {
 		return macs + g*h*float64(m.FFN)
 	}
@@ -144,7 +144,7 @@ func (m *Model) AdapterParams(i int64, l LoRA) (int64, error) {
 	q, kv := a.Heads*a.HeadDim, a.KVHeads*a.HeadDim
 	width := (h + q + 2*kv) + (q + h)
 	if l.MLP {
-		width += (h + (m.matrices()-1)*m.FFN) + (m.FFN + h)
+		width += (h + (m.Matrices()-1)*m.FFN) + (m.FFN + h)
 	}
 	return l.Rank * width, nil
 }

@@ -39,7 +39,7 @@ func (c MegatronMemory) states(m *Model) float64 {
 	dense := float64(m.Layers) - moeLayers
 	attn, h := m.megatronAttn(), float64(m.Hidden)
 	norms := 2 * float64(m.norm(m.Hidden))
-	g := float64(m.matrices())
+	g := float64(m.Matrices())
 	var mlp, shared, experts, router float64
 	if dense > 0 {
 		mlp = g * h * float64(m.FFN)

@@ -2,13 +2,17 @@
 // and activation bytes, and a catalogue of published models.
 package models
 
-// Model is a decoder-only transformer. Lengths are in elements.
+import "slices"
+
+// Model is a decoder-only transformer, or where Net is set a list of layers of
+// other kinds, whose sizes they say themselves. Lengths are in elements.
 type Model struct {
 	Name   string // catalogue key, "llama3-70b"
 	Title  string
 	Source string // where the numbers are from
 
-	Layers int64
+	Layers int64 // of a transformer; with Net, of its list
+	Net    []Layer
 	Hidden int64
 	FFN    int64 // dense MLP's inner width; 0 where no layer is dense
 	Vocab  int64 // as published, unpadded
@@ -102,5 +106,6 @@ func (m *Model) Clone() *Model {
 		moe := *m.MoE
 		c.MoE = &moe
 	}
+	c.Net = slices.Clone(m.Net)
 	return &c
 }

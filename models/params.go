@@ -11,15 +11,19 @@ type LayerParams struct {
 	Router  int64 // with bias buffers and the projections to and from latent experts
 	Experts int64 // all routed experts
 	Shared  int64 // all shared experts
+	Whole   int64 // of layers that nothing cuts (Model.Net)
 }
 
 // Total is the sum of the parts.
 func (l LayerParams) Total() int64 {
-	return l.Attn + l.Norms + l.MLP + l.Router + l.Experts + l.Shared
+	return l.Attn + l.Norms + l.MLP + l.Router + l.Experts + l.Shared + l.Whole
 }
 
 // LayerParams counts the parameters of layer i (from 0).
 func (m *Model) LayerParams(i int64) LayerParams {
+	if m.Net != nil {
+		return LayerParams{Whole: m.Net[i].Params()}
+	}
 	l := LayerParams{Attn: m.attnParams(), Norms: 2 * m.norm(m.Hidden)}
 	if !m.IsMoE(i) {
 		l.MLP = m.mlp(m.Hidden, m.FFN)
@@ -88,6 +92,13 @@ func (m *Model) Params() int64 { return m.params(false) }
 func (m *Model) ActiveParams() int64 { return m.params(true) }
 
 func (m *Model) params(active bool) int64 {
+	if m.Net != nil {
+		n := int64(0)
+		for _, l := range m.Net {
+			n += l.Params()
+		}
+		return n
+	}
 	n := m.EmbeddingParams() + m.PositionParams() + m.FinalNormParams() + m.OutputParams()
 	moe := m.MoELayers()
 	if moe < m.Layers {
@@ -125,8 +136,8 @@ func (m *Model) norm(width int64) int64 {
 	return width
 }
 
-// matrices is the number of weight matrices of an MLP.
-func (m *Model) matrices() int64 {
+// Matrices is the number of weight matrices of an MLP.
+func (m *Model) Matrices() int64 {
 	if m.Gated {
 		return 3
 	}
@@ -135,9 +146,9 @@ func (m *Model) matrices() int64 {
 
 // mlp is the number of parameters of an MLP from and to width elements.
 func (m *Model) mlp(width, ffn int64) int64 {
-	n := m.matrices() * width * ffn
+	n := m.Matrices() * width * ffn
 	if m.Bias {
-		n += (m.matrices()-1)*ffn + width
+		n += (m.Matrices()-1)*ffn + width
 	}
 	return n
 }

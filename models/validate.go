@@ -17,6 +17,9 @@ const (
 // Validate reports what is wrong with a model, all at once; each error names
 // the field.
 func (m *Model) Validate() error {
+	if m.Net != nil {
+		return m.validateNet()
+	}
 	var c checker
 	c.within("layers", m.Layers, 1, maxLayers)
 	c.within("hidden", m.Hidden, 1, maxHidden)
@@ -43,10 +46,7 @@ func (m *Model) Validate() error {
 	if len(c.errs) == 0 && m.paramsBound() > maxParams {
 		c.fail("more than %g parameters", float64(maxParams))
 	}
-	if err := errors.Join(c.errs...); err != nil {
-		return fmt.Errorf("model %q: %w", m.Name, err)
-	}
-	return nil
+	return c.join(m.Name)
 }
 
 func (a Attention) check(c *checker) {
@@ -119,6 +119,14 @@ func (m *Model) paramsBound() float64 {
 }
 
 type checker struct{ errs []error }
+
+// join is all that was found, nil if nothing.
+func (c *checker) join(model string) error {
+	if err := errors.Join(c.errs...); err != nil {
+		return fmt.Errorf("model %q: %w", model, err)
+	}
+	return nil
+}
 
 func (c *checker) fail(format string, args ...any) {
 	c.errs = append(c.errs, fmt.Errorf(format, args...))

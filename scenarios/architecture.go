@@ -54,6 +54,9 @@ func (r *resolver) readConfig(g *given) {
 
 // model fills what an inline model leaves out, and checks the whole.
 func (r *resolver) model() {
+	if r.listedModel() && len(r.problems) > 0 {
+		return
+	}
 	base := ""
 	switch {
 	case r.wrote("model.name"):

@@ -20,11 +20,29 @@ func Names() []string {
 			return nil
 		}
 		for _, p := range paths {
-			names = append(names, strings.TrimSuffix(p, ".toml"))
+			if !strings.HasPrefix(p, capacityFolder) {
+				names = append(names, strings.TrimSuffix(p, ".toml"))
+			}
 		}
 	}
 	slices.Sort(names)
 	return names
+}
+
+// capacityFolder holds capacity plans, which are no scenarios.
+const capacityFolder = "capacity/"
+
+// CapacityNames lists the capacity plans of the catalogue, sorted.
+func CapacityNames() []string {
+	paths, err := fs.Glob(files, capacityFolder+"*.toml")
+	if err != nil {
+		return nil
+	}
+	for i, p := range paths {
+		paths[i] = strings.TrimSuffix(strings.TrimPrefix(p, capacityFolder), ".toml")
+	}
+	slices.Sort(paths)
+	return paths
 }
 
 func builtin(name string) ([]byte, bool) {

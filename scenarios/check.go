@@ -20,6 +20,8 @@ func (r *resolver) check() {
 	r.checkSharding()
 	r.checkTraining()
 	r.checkOrder()
+	r.checkTowers()
+	r.checkData()
 }
 
 // divides fails unless d divides n.
@@ -101,22 +103,26 @@ func (r *resolver) checkDispatch() {
 
 func (r *resolver) checkSchedule() {
 	p, sc, m := &r.s.Parallel, &r.s.Schedule, r.s.Training.Microbatches
-	order, err := pipeline.Lookup(sc.Name)
+	order, err := r.order()
 	if err == nil {
 		err = order.Check(pipeline.Shape{Devices: int(p.PP), Virtual: int(p.VP), Microbatches: int(m), Slices: int(sc.Slices), Group: int(sc.GroupSize)})
 	}
 	if sc.ContextExchange && sc.Name != "slimpipe" {
 		r.fail([]string{"schedule.context_exchange", "schedule.name"}, "the exchange follows SlimPipe's order", "true", `false, or schedule.name = "slimpipe"`)
 	}
-	if sc.VocabParallel && sc.Name != "slimpipe" {
-		r.fail([]string{"schedule.vocab_parallel", "schedule.name"}, "the output layer is interleaved with SlimPipe's order only", "true", `false, or schedule.name = "slimpipe"`)
-	}
+	r.checkOwnKeys()
+	r.checkVocabulary()
+	r.checkPieces()
 	r.checkPairs()
 	if sc.Offload > 0 && sc.Name != "slimpipe" {
 		r.fail([]string{"schedule.offload", "schedule.name"}, "offloading follows SlimPipe's order", fmt.Sprint(sc.Offload), `0, or schedule.name = "slimpipe"`)
 	}
 	if err != nil {
-		r.fail([]string{"schedule.name", "schedule.group_size", "schedule.slices", "parallel.vp", "parallel.pp", "training.microbatches", "training.global_batch"},
+		keys := []string{"schedule.name"}
+		if sc.Name == fileOrder {
+			keys = []string{"schedule.file", "schedule.name"}
+		}
+		r.fail(append(keys, "schedule.group_size", "schedule.slices", "parallel.vp", "parallel.pp", "training.microbatches", "training.global_batch"),
 			err.Error(), fmt.Sprintf("%s of pp %d, vp %d, %d microbatches", sc.Name, p.PP, p.VP, m), "")
 	}
 }
@@ -126,7 +132,7 @@ func (r *resolver) checkPairs() {
 	p, sc := &r.s.Parallel, &r.s.Schedule
 	switch {
 	case !sc.OverlapPairs:
-	case !hasPairs(sc.Name):
+	case !hasPairs(sc):
 		r.fail([]string{"schedule.overlap_pairs", "schedule.name"}, "schedule "+sc.Name+" has no pairs", "true", `false, or schedule.name = "dualpipe" or "dualpipev"`)
 	case r.s.Framework.OverlapEP:
 		r.fail([]string{"framework.overlap_ep", "schedule.overlap_pairs", "schedule.name"}, "pairs of passes hide the expert exchange already", "true", "false, or schedule.overlap_pairs = false")
@@ -138,7 +144,7 @@ func (r *resolver) checkPairs() {
 func (r *resolver) checkSharding() {
 	p, f := &r.s.Parallel, &r.s.Framework
 	r.divides(p.DP*p.CP, p.Shard, "dp x cp", "parallel.shard", "parallel.dp")
-	if p.ZeRO == 0 && r.wrote("parallel.shard") {
+	if p.ZeRO == 0 && r.wrote("parallel.shard") && p.Shard != p.DP*p.CP {
 		r.fail([]string{"parallel.shard"}, "nothing is sharded, zero is 0", fmt.Sprint(p.Shard), "zero from 1 to 3")
 	}
 	if p.ZeRO == 0 && f.OverlapParamGather {

@@ -49,10 +49,15 @@ var sectionTexts = map[string]string{
 	"cluster.override": "Figures that differ from the catalogue's.",
 	"model": "One of: `name` of the catalogue; `config`, a Hugging Face config.json; or the sizes, written inline " +
 		"(layers, hidden, heads, vocab, and ffn or experts, top_k and moe_ffn). Further keys override single figures.",
-	"training":  "One step.",
+	"training": "One step.",
+	"data": "What the sequences of a step are, where the model lists its layers (`sim list models`: the `-slu` and `co-gat` ones); " +
+		"every sequence of the step has a length drawn with the seed. Such models run data parallel only.",
 	"parallel":  "Who holds what.",
 	"schedule":  "The order of passes in a pipeline.",
 	"framework": "What the training framework does. The defaults are the preset's.",
+	"encoder": "What goes before the LLM: a transformer over images or sound, whose output takes the place of tokens in the " +
+		"sequence. Without this section there is none. The items of a sample vary: their numbers and lengths are drawn, or read from a file.",
+	"generator": "What goes behind the LLM, as a diffusion transformer that learns to make images of the LLM's output. Without this section there is none.",
 	"routing":   "Where tokens go in a mixture of experts, and who evens it out (docs/balance.md).",
 	"serving":   "Requests to a served model, for `sim prefill`: chunked prefill, data-parallel attention, experts over all ranks.",
 	"expect":    "Published figures that `sim run` and `sim verify` hold the result against; any number of `[[expect]]` entries.",
@@ -81,7 +86,7 @@ func WriteDocs(w io.Writer) error {
 		if f.unit != "" {
 			kind += ", " + f.unit
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", short(f.key), kind, cell(f.defaultText()), cell(f.allowedText()), cell(f.doc))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", short(f.key), kind, cell(f.defaultText()), cell(f.allowedText()), cell(f.doc+f.ofText()))
 	}
 	writePresets(&b)
 	_, err := io.WriteString(w, strings.ReplaceAll(b.String(), "\n\n\n", "\n\n"))
@@ -124,6 +129,14 @@ func (f *field) defaultText() string {
 		return "none"
 	}
 	return display(f.def)
+}
+
+// ofText names the schedules that alone have the key.
+func (f *field) ofText() string {
+	if len(f.of) == 0 {
+		return ""
+	}
+	return " Only with `" + strings.Join(f.of, "` or `") + "`."
 }
 
 // allowedText is allowed without the kind, which has its own column.

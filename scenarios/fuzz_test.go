@@ -1,7 +1,9 @@
 package scenarios
 
 import (
+	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -23,13 +25,22 @@ func FuzzParse(f *testing.F) {
 	} {
 		f.Add(text, "parallel.tp=2")
 	}
-	noFiles := func(string) ([]byte, error) { return nil, os.ErrNotExist }
+	const two = "cluster = { gpu = \"h100\", gpus = 2 }\nmodel.name = \"llama3-8b\"\ntraining = { sequence_length = 4096, global_batch = 2 }\nparallel.pp = 2\n"
+	for _, schedule := range []string{`name = "file", file = "order.csv"`, `name = "zb_auto", memory_limit = 2.5`, `name = "vocab_1f1b", barriers = 2`, `name = "mepipe_svpp", weight_pieces = true`} {
+		f.Add(two+"schedule = { "+schedule+" }\n", "")
+	}
+	files := func(name string) ([]byte, error) {
+		if name == "order.csv" {
+			return []byte("0F0,0F1,0B0,0B1\n1F0,1B0,1F1,1B1\n"), nil
+		}
+		return nil, os.ErrNotExist
+	}
 	f.Fuzz(func(t *testing.T, text, set string) {
 		var sets []string
 		if set != "" {
 			sets = []string{set}
 		}
-		res, err := Parse("case.toml", []byte(text), sets, noFiles)
+		res, err := Parse("case.toml", []byte(text), sets, files)
 		if err != nil {
 			wellFormed(t, err)
 			return
@@ -67,5 +78,26 @@ func FuzzLocate(f *testing.F) {
 			}
 		}
 		walk(tree, "")
+	})
+}
+
+// FuzzParseSamples: no text panics, and what is read is written back as what was read.
+func FuzzParseSamples(f *testing.F) {
+	for _, text := range []string{"256 512\n\n1024", "# a\n1,2,\t3 # b\n", "0", "12x", "16777217", "\r\n4\r\n"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		samples, err := ParseSamples(text)
+		if err != nil {
+			return
+		}
+		var lines []string
+		for _, s := range samples {
+			lines = append(lines, strings.Trim(strings.ReplaceAll(fmt.Sprint(s), " ", ", "), "[]"))
+		}
+		again, err := ParseSamples(strings.Join(lines, "\n") + "\n")
+		if err != nil || !reflect.DeepEqual(samples, again) {
+			t.Fatalf("%v is read back as %v, %v", samples, again, err)
+		}
 	})
 }

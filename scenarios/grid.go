@@ -45,6 +45,9 @@ const copiesTerm = "copies of each"
 // relations are those of the grid; where stages have copies, of pp x vp chunks
 // as many are of one stage.
 func (r *resolver) relations() []relation {
+	if _, ok := r.llmStages(); ok { // whose number stages() knows
+		return gridRelations[:len(gridRelations)-1]
+	}
 	if r.copies() == 1 {
 		return gridRelations
 	}

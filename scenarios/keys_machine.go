@@ -74,6 +74,8 @@ var clusterKeys = []*field{
 		at: func(s *Scenario) any { return &s.Cluster.HBMGBps }},
 	{key: "cluster.override.power_w", auto: true, unit: "W", min: 1, max: 1e5, how: "the GPU's", doc: "Board power limit.",
 		at: func(s *Scenario) any { return &s.Cluster.PowerW }},
+	{key: "cluster.override.flops_factor", def: 1.0, min: 0.001, max: 1000, doc: "Peak FLOP/s of every format over the catalogue's.",
+		at: func(s *Scenario) any { return &s.Cluster.FLOPsFactor }},
 	{key: "cluster.override.oversubscription", def: 1.0, min: 1, max: 1000, doc: "Leaf to spine oversubscription of the fabric; 1 is none.",
 		at: func(s *Scenario) any { return &s.Cluster.Oversub }},
 }

@@ -1,9 +1,6 @@
 package scenarios
 
-import (
-	"orrery/schedules/pipeline"
-	"orrery/sim/unit"
-)
+import "orrery/sim/unit"
 
 var precisions = fixed(string(PrecBF16), string(PrecFP16), string(PrecFP8), string(PrecFP8Block), string(PrecMXFP8), string(PrecNVFP4))
 
@@ -63,31 +60,31 @@ var parallelKeys = []*field{
 		at: func(s *Scenario) any { return &s.Parallel.Shard }},
 	{key: "parallel.order", def: dimensions(), names: dimensions, doc: "Dimensions of the rank grid, fastest varying first.",
 		at: func(s *Scenario) any { return &s.Parallel.Order }},
-	{key: "parallel.layers_per_stage", auto: true, min: 0, max: 10000, how: "even, see schedule.account_embedding", doc: "Layers of each of the pp x vp stages; chunk c of rank r is entry c x pp + r.",
+	{key: "parallel.layers_per_stage", auto: true, min: 0, max: 10000, how: "even, see schedule.account_embedding", doc: "Layers of each of the pp x vp stages; chunk c of rank r is entry c x pp + r. Ranks of an encoder or a generator (encoder_stages) have none.",
 		at: func(s *Scenario) any { return &s.Parallel.LayersPerStage }},
 	{key: "parallel.cp_kind", names: fixed("ring", "a2a", "allgather", "query"), how: "preset", doc: "Exchange of context parallelism: ring (P2P), a2a (Ulysses), allgather (keys and values), query (queries and partial results; keys and values stay, as SlimPipe's cache needs).",
 		at: func(s *Scenario) any { return &s.Parallel.CPKind }},
 }
 
-func scheduleNames() []string {
-	var names []string
-	for _, s := range pipeline.All() {
-		names = append(names, s.Name())
-	}
-	return names
-}
-
 var scheduleKeys = []*field{
 	{key: "schedule.name", auto: true, catalogue: "schedules", names: scheduleNames, how: "none where pp is 1, 1f1b where vp is 1, else interleaved_1f1b", doc: "Order of passes.",
 		at: func(s *Scenario) any { return &s.Schedule.Name }},
+	{key: "schedule.file", of: []string{fileOrder}, how: "required with the schedule `file`", doc: "The order of passes, a line a rank in PyTorch's pipeline grammar; the path is relative to the scenario's file. Its ranks, chunks, microbatches and slices must be the scenario's.",
+		at: func(s *Scenario) any { return &s.Schedule.File }},
 	{key: "schedule.group_size", auto: true, min: 0, max: maxInt, how: "pp where the schedule is interleaved, else 0", doc: "Consecutive microbatches of one chunk (Megatron's microbatch_group_size_per_vp_stage).",
 		at: func(s *Scenario) any { return &s.Schedule.GroupSize }},
 	{key: "schedule.slices", min: 1, max: 4096, def: int64(1), doc: "Equal slices of every sequence, the unit of sliced schedules (SlimPipe, arXiv:2504.14519).",
 		at: func(s *Scenario) any { return &s.Schedule.Slices }},
 	{key: "schedule.context_exchange", def: false, doc: "Devices hand each other slices of keys and values so that all attend to as many in a tick (SlimPipe, arXiv:2504.14519).",
 		at: func(s *Scenario) any { return &s.Schedule.ContextExchange }},
-	{key: "schedule.vocab_parallel", def: false, doc: "Embedding and output layer are cut over tp x pp, not held by the first and the last stage (SlimPipe's artifact; arXiv:2411.05288).",
+	{key: "schedule.vocab_parallel", auto: true, how: "true where the schedule is vocab_1f1b or interlaced_1f1b", doc: "Embedding and output layer are cut over tp x pp, not held by the first and the last stage (SlimPipe's artifact; arXiv:2411.05288).",
 		at: func(s *Scenario) any { return &s.Schedule.VocabParallel }},
+	{key: "schedule.barriers", of: []string{vocab1F1B}, min: 1, max: 2, how: "1", doc: "All-reduces that a microbatch's loss waits for; 1 computes the input gradients before the softmax is known, 2 after, for one more microbatch of activations (Vocab-2 and Vocab-1 of arXiv:2411.05288).",
+		at: func(s *Scenario) any { return &s.Schedule.Barriers }},
+	{key: "schedule.weight_pieces", of: []string{mePipe}, how: "false", doc: "The backward pass is split, and each product of the weight gradients runs where a rank waits long enough for an input (MEPipe, EuroSys'25), by the prices of the scenario's own passes.",
+		at: func(s *Scenario) any { return &s.Schedule.WeightPieces }},
+	{key: "schedule.memory_limit", of: autoNames(), auto: true, unit: "microbatches", min: 1, max: maxInt, how: "what the GPU's memory leaves", doc: "Activations of so many microbatches may a rank hold at most, half of each given back by either half of the backward pass. The order is then fitted to the prices of the scenario's own passes.",
+		at: func(s *Scenario) any { return &s.Schedule.MemoryLimit }},
 	{key: "schedule.overlap_pairs", auto: true, how: "true where the schedule has pairs", doc: "The forward and backward pass of a pair hide each other's communication (DualPipe, arXiv:2412.19437, section 3.2.1); false: one after the other.",
 		at: func(s *Scenario) any { return &s.Schedule.OverlapPairs }},
 	{key: "schedule.offload", def: 0.0, min: 0, max: 1, doc: "Share of a slice's activations, but for keys and values, that waits for its backward pass in the host's memory (SlimPipe's artifact).",
@@ -141,7 +138,7 @@ var frameworkKeys = []*field{
 
 // Metrics are the fields of the JSON result that [[expect]] may name.
 var Metrics = []string{"step_time_s", "tokens_per_s_per_gpu", "model_tflops_per_gpu", "hardware_tflops_per_gpu", "mfu",
-	"bubble_fraction", "exposed_comm_fraction", "peak_memory_gib", "fits",
+	"bubble_fraction", "exposed_comm_fraction", "launch_bound_fraction", "peak_memory_gib", "fits",
 	"imbalance_before", "imbalance_after", "fraction_of_ideal", "over_bound", "activation_over_ideal", "balancing_s_per_layer", "rps_at_slo", "rps_over_ideal"}
 
 // lastExpect is the entry being read.

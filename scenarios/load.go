@@ -73,12 +73,15 @@ func syntaxError(name string, err error) error {
 	if !errors.As(err, &pe) {
 		return &Error{File: name, Msg: strings.TrimPrefix(err.Error(), "toml: ")}
 	}
-	e := &Error{File: name, Line: pe.Position.Line, Col: pe.Position.Col, Key: pe.LastKey, Msg: "not TOML: " + strings.TrimSuffix(pe.Message, ".")}
+	e := &Error{File: name, Line: pe.Position.Line, Col: pe.Position.Col, Key: pe.LastKey, Msg: "not TOML: " + oneLine(strings.TrimSuffix(pe.Message, "."))}
 	if e.Line == 0 {
 		e.Line, e.Col = 1, 1
 	}
 	return e
 }
+
+// oneLine writes out the line ends that the parser quotes from the text.
+func oneLine(s string) string { return strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(s) }
 
 // flatten walks the parsed tables in the order of the text and takes each key.
 func (r *resolver) flatten(tree map[string]any, path string, where located) {

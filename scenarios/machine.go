@@ -109,12 +109,13 @@ func (r *resolver) schedule() {
 		r.settle("schedule.group_size", p.PP, "derived: pp")
 	}
 	r.settle("schedule.group_size", int64(0), "derived: not interleaved")
-	r.settle("schedule.overlap_pairs", hasPairs(r.s.Schedule.Name), "derived: whether the schedule has pairs")
+	r.ownKeys()
+	r.settle("schedule.overlap_pairs", hasPairs(&r.s.Schedule), "derived: whether the schedule has pairs")
 }
 
 // hasPairs reports whether a schedule runs a forward together with a backward pass.
-func hasPairs(schedule string) bool {
-	order, err := pipeline.Lookup(schedule)
+func hasPairs(schedule *Schedule) bool {
+	order, err := schedule.Order()
 	if err != nil {
 		return false
 	}

@@ -147,6 +147,22 @@ var presets = []preset{
 			is("framework.bucket_mib", 0.0),
 		),
 	},
+	{
+		name: "ddp",
+		doc:  "PyTorch DistributedDataParallel with an optimizer of full size on every rank, eager",
+		source: "PyTorch DistributedDataParallel: bucket_cap_mb 25, gradients reduced in their own format (fp32 under autocast) behind the backward pass, nothing sharded; " +
+			"attention by scaled_dot_product_attention",
+		rules: over(megatronRules,
+			is("training.vocab_pad", int64(1)),
+			is("parallel.zero", int64(0)),
+			is("parallel.sp", false),
+			is("parallel.etp", int64(1)),
+			is("framework.overlap_tp_backward", false),
+			is("framework.fused_kernels", false),
+			is("framework.flash_attention_2", true),
+			is("framework.bucket_mib", 25.0),
+		),
+	},
 }
 
 // Presets lists the frameworks' names.

@@ -112,8 +112,8 @@ func (r *resolver) unknownKey(g *given, key string) {
 func (r *resolver) resolve() (*Resolved, error) {
 	r.from = map[string]string{}
 	steps := []func(){
-		r.baseModel, r.takeGiven, r.servingDefaults, r.plainDefaults, r.model, r.machine, r.grid, r.presetDefaults, r.expertGrid,
-		r.stages, r.fabric, r.schedule, r.lateDefaults, r.readLoads, r.readTrace, r.check,
+		r.baseModel, r.baseTowers, r.takeGiven, r.servingDefaults, r.plainDefaults, r.orderFile, r.model, r.towers, r.machine, r.grid, r.presetDefaults, r.expertGrid,
+		r.stages, r.fabric, r.schedule, r.lateDefaults, r.towerGrid, r.readLoads, r.readTrace, r.check,
 	}
 	for _, step := range steps {
 		if len(r.problems) > 0 {
@@ -174,12 +174,15 @@ func (r *resolver) num(key string) int64 { return *byKey[key].at(&r.s).(*int64) 
 // open for the grid.
 func (r *resolver) plainDefaults() {
 	for _, f := range schema {
-		if f.def != nil && !r.auto(f.key) && !strings.HasPrefix(f.key, "expect.") {
+		if f.net && r.s.Model.Net == nil {
+			continue
+		}
+		if f.def != nil && !r.auto(f.key) && !strings.HasPrefix(f.key, "expect.") && !f.absent(&r.s) {
 			r.settle(f.key, f.def, "default")
 		}
 	}
 	for _, f := range schema {
-		if f.required && !strings.HasPrefix(f.key, "expect.") && !r.settled(f.key) {
+		if f.required && !strings.HasPrefix(f.key, "expect.") && !f.absent(&r.s) && !r.settled(f.key) {
 			r.missing(f.key, f.allowed())
 		}
 	}
@@ -203,6 +206,9 @@ func (r *resolver) presetDefaults() {
 func (r *resolver) lateDefaults() {
 	p := &r.s.Parallel
 	r.settle("parallel.shard", p.DP*p.CP, "derived: dp x cp")
+	if r.s.Model.Net != nil {
+		r.dataDefaults()
+	}
 	if r.s.Training.Finetune == "lora" {
 		r.settle("training.lora_rank", int64(16), "default")
 		r.settle("training.lora_targets", "attention", "default")

@@ -4,6 +4,7 @@ package scenarios
 
 import (
 	"orrery/models"
+	"orrery/schedules/pipeline"
 	"orrery/sim/unit"
 )
 
@@ -17,12 +18,15 @@ type Scenario struct {
 	Cluster   Cluster
 	Model     models.Model
 	Training  Training
+	Data      Data // of models that list their layers
 	Parallel  Parallel
 	Schedule  Schedule
 	Framework Framework
 	Routing   Routing
 	Serving   Serving
 	Expect    []Expect
+
+	Encoder, Generator *Tower // nil where there is none
 }
 
 // Cluster is the machine.
@@ -41,6 +45,7 @@ type Cluster struct {
 	HBMGiB       float64
 	HBMGBps      float64
 	PowerW       float64
+	FLOPsFactor  float64 // on the peak FLOP/s of every format
 	Oversub      float64 // leaf to spine oversubscription of the fabric, 1 is none
 }
 
@@ -100,13 +105,19 @@ type Parallel struct {
 
 // Schedule is the pipeline's order.
 type Schedule struct {
-	Name      string // gpipe, 1f1b, interleaved_1f1b, none
+	Name      string // one of Schedules
 	GroupSize int64  // microbatches per virtual stage group; 0 is PP
 	Slices    int64  // equal pieces of a microbatch's sequences, the unit of sliced schedules
 	// ContextExchange: devices even out the causal attention of a tick (SlimPipe).
 	ContextExchange bool
 	// VocabParallel: embedding and output layer are cut over the pipeline's ranks too.
 	VocabParallel bool
+	Barriers      int64  // of vocab_1f1b: 1 or 2
+	File          string // of the schedule "file": where its order was read from
+	read          *pipeline.FileOrder
+	WeightPieces  bool // of mepipe_svpp: weight gradients run in pieces
+	// MemoryLimit of automatic schedules, in microbatches; 0 is what the GPU's memory leaves.
+	MemoryLimit float64
 	// OverlapPairs: the two passes of a pair run interleaved, kernel by kernel
 	// (DualPipe); else one after the other.
 	OverlapPairs bool
@@ -120,7 +131,7 @@ type Schedule struct {
 
 // Framework is the behaviour of the training framework.
 type Framework struct {
-	Preset string // megatron, nemo, torchtitan, fsdp
+	Preset string // megatron, nemo, torchtitan, fsdp, ddp
 
 	OverlapGradReduce  bool
 	OverlapParamGather bool

@@ -15,6 +15,8 @@ import (
 //
 //	bad [set=(k=v,...)]       the text does not load; prints the errors
 //	good [set=...] keys=(...) prints the origins of keys (prefixes)
+//	bad-plan                  as bad, of a capacity plan
+//	plan keys=(...)           as good, of a capacity plan
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		if filepath.Ext(path) != ".txt" {
@@ -38,6 +40,9 @@ func script(t *testing.T, d *datadriven.TestData) string {
 		default:
 			d.Fatalf(t, "unknown argument %s", arg.Key)
 		}
+	}
+	if strings.HasSuffix(d.Cmd, "plan") {
+		return planScript(t, d, keys)
 	}
 	res, err := Parse("case.toml", []byte(d.Input), sets, func(name string) ([]byte, error) {
 		return os.ReadFile(filepath.Join("testdata", name))
@@ -66,6 +71,20 @@ func script(t *testing.T, d *datadriven.TestData) string {
 	}
 	d.Fatalf(t, "unknown command %s", d.Cmd)
 	return ""
+}
+
+func planScript(t *testing.T, d *datadriven.TestData, keys []string) string {
+	t.Helper()
+	c, err := ParseCapacity("case.toml", []byte(d.Input))
+	switch {
+	case d.Cmd == "bad-plan" && err != nil:
+		return err.Error() + "\n"
+	case d.Cmd == "bad-plan":
+		d.Fatalf(t, "the plan loads, want an error")
+	case err != nil:
+		d.Fatalf(t, "%v", err)
+	}
+	return selected(&Resolved{Origins: c.Origins, Scenario: Scenario{Expect: c.Expect}}, keys)
 }
 
 // selected prints the origins whose key has one of the prefixes, and the

@@ -20,6 +20,7 @@ type field struct {
 	// at points into the scenario where the value lives; its type is the
 	// key's type. For expect.* it points into the last entry.
 	at       func(*Scenario) any
+	holds    any // such a pointer, where the key is of another file (capacity.go)
 	unit     string
 	min, max float64         // bounds of a number, inclusive
 	names    func() []string // allowed names; nil: any text
@@ -32,11 +33,13 @@ type field struct {
 	forms string
 	// canon finds the catalogue's name of what a text names; "" if nothing.
 	canon    func(string) string
-	auto     bool   // "auto" may be written: same as leaving it out
-	def      any    // default that depends on nothing
-	how      string // default in words, where it depends
-	required bool   // neither default nor derivation
-	moe      bool   // present only in mixture-of-experts models
+	auto     bool     // "auto" may be written: same as leaving it out
+	def      any      // default that depends on nothing
+	how      string   // default in words, where it depends
+	required bool     // neither default nor derivation
+	moe      bool     // present only in mixture-of-experts models
+	of       []string // schedules that alone have the key
+	net      bool     // present only in models that list their layers
 }
 
 // maxInt bounds every integer of the language, so that products of two fit.
@@ -45,9 +48,17 @@ const maxInt = math.MaxInt32
 // anyNumber is the bound of a number that has none to speak of.
 const anyNumber = 1e15
 
+// pointer is of the key's type.
+func (f *field) pointer() any {
+	if f.at == nil {
+		return f.holds
+	}
+	return f.at(blank())
+}
+
 // kind is the key's type in words.
 func (f *field) kind() string {
-	switch f.at(blank()).(type) {
+	switch f.pointer().(type) {
 	case *int64:
 		return "integer"
 	case *float64:
@@ -70,7 +81,7 @@ func (f *field) kind() string {
 
 // blank is a scenario in which every pointer of the schema points somewhere.
 func blank() *Scenario {
-	return &Scenario{Model: models.Model{MoE: &models.MoE{}}, Expect: make([]Expect, 1)}
+	return &Scenario{Model: models.Model{MoE: &models.MoE{}}, Expect: make([]Expect, 1), Encoder: &Tower{}, Generator: &Tower{}}
 }
 
 // allowed says what the key accepts.
@@ -88,6 +99,8 @@ func (f *field) allowed() string {
 		s = "true, false"
 	case "list of integers":
 		s = "a list of integers from " + bound(f.min) + " to " + bound(f.max)
+	case "list of texts":
+		s = "a list of texts"
 	case "list of names":
 		s = "a list of " + strings.Join(f.names(), ", ")
 	case "name":
@@ -119,7 +132,7 @@ func (f *field) decode(raw any) (any, *Error) {
 	wrong := func(msg string) (any, *Error) {
 		return nil, &Error{Key: f.key, Msg: msg, Found: show(raw), Allowed: f.allowed()}
 	}
-	switch f.at(blank()).(type) {
+	switch f.pointer().(type) {
 	case *int64:
 		n, ok := toInt(raw)
 		if !ok {
@@ -181,8 +194,12 @@ func (f *field) decode(raw any) (any, *Error) {
 				}
 				return nil, &Error{Key: f.key, Msg: fmt.Sprintf("entry %d", i+1), Found: show(e), Allowed: f.allowed()}
 			}
-			if !ok || !slices.Contains(f.names(), out[i]) {
-				return nil, &Error{Key: f.key, Msg: fmt.Sprintf("entry %d", i+1), Found: show(e), Allowed: f.allowed(), Nearest: unit.Nearest(out[i], f.names())}
+			if !ok || f.names != nil && !slices.Contains(f.names(), out[i]) {
+				err := &Error{Key: f.key, Msg: fmt.Sprintf("entry %d", i+1), Found: show(e), Allowed: f.allowed()}
+				if f.names != nil {
+					err.Nearest = unit.Nearest(out[i], f.names())
+				}
+				return nil, err
 			}
 		}
 		return out, nil
@@ -230,14 +247,14 @@ func (f *field) store(s *Scenario, v any) {
 
 // load reads the value; nil if the scenario has no such place.
 func (f *field) load(s *Scenario) any {
-	if f.moe && s.Model.MoE == nil || strings.HasPrefix(f.key, "expect.") {
+	if f.moe && s.Model.MoE == nil || f.net && s.Model.Net == nil || len(f.of) > 0 && !slices.Contains(f.of, s.Schedule.Name) || strings.HasPrefix(f.key, "expect.") || f.absent(s) {
 		return nil
 	}
 	return reflect.ValueOf(f.at(s)).Elem().Interface()
 }
 
 var (
-	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, parallelKeys, scheduleKeys, frameworkKeys, routingKeys, servingKeys, expectKeys)
+	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, dataKeys, parallelKeys, scheduleKeys, frameworkKeys, routingKeys, servingKeys, encoderKeys, generatorKeys, expectKeys)
 	byKey  = index(schema)
 )
 

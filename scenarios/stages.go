@@ -9,7 +9,7 @@ import (
 // copies is the number of copies of every stage that the schedule holds, 1 for all
 // but bidirectional ones.
 func (r *resolver) copies() int64 {
-	s, err := pipeline.Lookup(r.s.Schedule.Name)
+	s, err := r.s.Schedule.Order()
 	if err != nil {
 		return 1 // not chosen yet, or an error that is told elsewhere
 	}
@@ -22,6 +22,12 @@ func (r *resolver) stages() {
 	p, layers := &r.s.Parallel, r.s.Model.Layers
 	n, _ := product(p.PP, p.VP)
 	stages := "pp x vp"
+	if own, ok := r.llmStages(); ok {
+		if n, stages = own, "the LLM's stages"; n < 1 {
+			r.fail([]string{"parallel.pp", "encoder.devices", "generator.devices"}, "encoder and generator leave no pipeline rank for the LLM", fmt.Sprint(p.PP), fmt.Sprintf("%d or more", p.PP-n+1))
+			return
+		}
+	}
 	if c := r.copies(); c > 1 && n > 1 { // with a single chunk the schedule says what it needs
 		n, stages = n/c, fmt.Sprintf("pp x vp / %d", c)
 	}

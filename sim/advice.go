@@ -11,6 +11,7 @@ import (
 type change struct {
 	what  string
 	apply func(*scenarios.Scenario) bool // false where it changes nothing
+	any   bool                           // of any model, also one that lists its layers
 }
 
 // changes that keep the GPUs and the global batch.
@@ -23,38 +24,52 @@ var changes = []change{
 		old := s.Training.Recompute
 		s.Training.Recompute = scenarios.Recompute{Mode: "selective", Parts: parts}
 		return old.Mode == "none"
-	}},
+	}, false},
 	{"training.recompute = \"full\"", func(s *scenarios.Scenario) bool {
 		old := s.Training.Recompute
 		s.Training.Recompute = scenarios.Recompute{Mode: "full"}
 		return old.Mode != "full" || old.Layers > 0
-	}},
+	}, false},
 	{"parallel.zero = 1", func(s *scenarios.Scenario) bool {
 		old := s.Parallel.ZeRO
 		s.Parallel.ZeRO = 1
 		return old == 0 && s.Parallel.DP*s.Parallel.CP > 1
-	}},
+	}, false},
 	{"parallel.zero = 3", func(s *scenarios.Scenario) bool {
 		old := s.Parallel.ZeRO
 		s.Parallel.ZeRO = 3
 		return old < 3 && s.Parallel.PP == 1 && s.Parallel.DP*s.Parallel.CP > 1
-	}},
+	}, false},
 	{"framework.grad_dtype = \"bf16\"", func(s *scenarios.Scenario) bool {
 		old := s.Framework.GradDType
 		s.Framework.GradDType = "bf16"
 		return old != "bf16"
-	}},
+	}, true},
+	{"encoder.recompute = true", func(s *scenarios.Scenario) bool { return recomputed(&s.Encoder) }, true},
+	{"generator.recompute = true", func(s *scenarios.Scenario) bool { return recomputed(&s.Generator) }, true},
 	{"half the micro batch", func(s *scenarios.Scenario) bool {
 		s.Training.MicroBatch /= 2
 		return s.Training.MicroBatch > 0
-	}},
+	}, true},
 	{"twice tp, half dp", func(s *scenarios.Scenario) bool {
 		p := &s.Parallel
-		ok := p.DP%2 == 0 && p.TP*2 <= s.Cluster.NVLinkDomain && s.Model.Attn.Heads%(p.TP*2) == 0 &&
+		ok := s.Encoder == nil && s.Generator == nil && // whose own layouts follow from it
+			p.DP%2 == 0 && p.TP*2 <= s.Cluster.NVLinkDomain && s.Model.Attn.Heads%(p.TP*2) == 0 &&
 			p.ETP*p.EP <= p.DP/2*p.CP*p.TP*2
 		p.TP, p.DP, p.SP = p.TP*2, p.DP/2, true
 		return ok && (p.Shard == 0 || p.Shard == p.DP*2*p.CP)
-	}},
+	}, false},
+}
+
+// recomputed gives a scenario a tower of its own whose layers run forward again.
+func recomputed(t **scenarios.Tower) bool {
+	if *t == nil || (*t).Recompute {
+		return false
+	}
+	again := **t
+	again.Recompute = true
+	*t = &again
+	return true
 }
 
 // cheapestFit tries each change and names the one that fits and is fastest.
@@ -67,7 +82,7 @@ func (r *Run) cheapestFit(haveGiB float64) string {
 		s := *r.Scenario
 		s.Expect = nil
 		s.Parallel.Shard = 0
-		if !c.apply(&s) {
+		if !c.any && s.Model.Net != nil || !c.apply(&s) {
 			continue
 		}
 		s.Parallel.Shard = s.Parallel.DP * s.Parallel.CP

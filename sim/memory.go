@@ -21,6 +21,9 @@ const contextGiB = 2.0
 // allocator holds beside it.
 const fragmentation = 0.03
 
+// towerClasses are the classes of memory of encoder and generator, as reports call them.
+var towerClasses = map[int]string{lower.MemEncoder: "encoder_activations", lower.MemGenerator: "generator_activations"}
+
 // HeldBytes is what each pipeline rank holds all through the step; copies of a
 // rank in an expanded program hold the same and are left out.
 func (r *Run) HeldBytes() []unit.Bytes {
@@ -67,6 +70,12 @@ func (r *Run) memory(gpu *hw.GPU) {
 			}
 		}
 		sm.Breakdown["activations"] = float64(peak.Bytes) / gib
+		for class, name := range towerClasses {
+			if of := r.activations()[rank].PeakByClass; class < len(of) && of[class] > 0 {
+				sm.Breakdown[name] = float64(of[class]) / gib
+				sm.Breakdown["activations"] -= float64(of[class]) / gib
+			}
+		}
 		sm.PeakGiB = total / gib
 		res.MemoryGiBByStage = append(res.MemoryGiBByStage, sm)
 		res.PeakMemoryGiB = max(res.PeakMemoryGiB, sm.PeakGiB)
@@ -88,11 +97,17 @@ func (r *Run) OpName(id program.OpID) string {
 	}
 	tag := r.Tag(id)
 	what := "backward"
-	if tag.Phase == pipeline.F {
+	switch tag.Phase {
+	case pipeline.F:
 		what = "forward"
+	case pipeline.S:
+		what = "output layer's share"
 	}
 	if tag.Microbatch < 0 {
 		return r.Program.Works[r.Program.Work[id]].Name
+	}
+	if int(tag.Stage) < len(r.Plan.Stages) && r.Plan.Stages[tag.Stage].Module != pipeline.LLM {
+		return fmt.Sprintf("%v %s of microbatch %d", r.Plan.Stages[tag.Stage].Module, what, tag.Microbatch)
 	}
 	return fmt.Sprintf("%s of microbatch %d, stage %d", what, tag.Microbatch, tag.Stage)
 }
@@ -117,7 +132,13 @@ func (r *Run) RankName(rank int) string {
 // megatronEstimate is what Megatron-LM's theoretical_memory_usage.py would
 // print, in bytes.
 func (r *Run) megatronEstimate() float64 {
+	if len(r.Plan.Towers()) > 0 { // which the script does not know
+		return 0
+	}
 	par, tr := r.Scenario.Parallel, r.Scenario.Training
+	if r.Plan.Model.Net != nil { // the script knows transformers
+		return 0
+	}
 	vp := par.VP
 	if vp == 1 || r.Plan.Copies != nil { // the script knows no copies
 		vp = 0

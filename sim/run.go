@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -37,6 +38,7 @@ type Run struct {
 	inFlight []timeline.Memory // by rank, once it has been asked for
 
 	prices *prices
+	fitted *ScheduleFit // nil where the schedule needs no costs
 	opt    Options
 }
 
@@ -64,13 +66,16 @@ func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, er
 	if r.Plan, err = plan.New(s); err != nil {
 		return nil, err
 	}
+	r.prices = newPrices(profile.On(gpu), gpu, hostLaunch(s, gpu))
+	if err := r.fit(gpu); err != nil {
+		return nil, err
+	}
 	if r.loads, err = r.route(); err != nil {
 		return nil, err
 	}
 	if r.loads != nil {
 		r.Plan = r.Plan.Use(r.loads[0])
 	}
-	r.prices = newPrices(profile.On(gpu), gpu, hostLaunch(s, gpu))
 	if err := r.simulate(ctx); err != nil {
 		return nil, err
 	}
@@ -120,6 +125,12 @@ func machine(s *scenarios.Scenario) (*hw.GPU, error) {
 	}
 	if s.Cluster.PowerW > 0 {
 		c.PowerW = s.Cluster.PowerW
+	}
+	if f := s.Cluster.FLOPsFactor; f > 0 && f != 1 {
+		c.PeakTFLOPS = maps.Clone(c.PeakTFLOPS)
+		for d := range c.PeakTFLOPS {
+			c.PeakTFLOPS[d] *= f
+		}
 	}
 	return &c, nil
 }

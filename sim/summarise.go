@@ -2,10 +2,12 @@ package sim
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math"
 
 	"orrery/scenarios"
+	"orrery/schedules/pipeline"
 	"orrery/sim/hw"
 	"orrery/sim/lower"
 	"orrery/sim/program"
@@ -19,7 +21,7 @@ func (r *Run) summarise(ctx context.Context, gpu *hw.GPU) error {
 	slow := jitter(s.Cluster.GPUs)
 	step := makespan.Seconds() * (1 + slow)
 	n := float64(s.Cluster.GPUs)
-	tokens := float64(s.Training.GlobalBatch * s.Training.SequenceLength)
+	tokens := float64(r.Plan.StepTokens())
 	modelFLOPs, hardwareFLOPs := r.flops()
 	peak := gpu.PeakTFLOPS[unit.BF16]
 	if p, ok := gpu.PeakTFLOPS[s.Training.Precision.DType()]; ok {
@@ -33,6 +35,7 @@ func (r *Run) summarise(ctx context.Context, gpu *hw.GPU) error {
 		Warnings:             []string{},
 	}
 	res.MFU = res.ModelTFLOPSPerGPU / peak
+	res.ScheduleFit = r.fitted
 	r.Result = res
 	b := r.breakdown()
 	b["jitter"] = makespan.Seconds() * slow
@@ -44,7 +47,10 @@ func (r *Run) summarise(ctx context.Context, gpu *hw.GPU) error {
 	res.StepTimeRelError = r.relError()
 	res.CriticalPath = r.criticalPath()
 	res.Sources = r.sources()
+	res.PaddingFraction = r.Plan.PaddingShare()
 	r.memory(gpu)
+	r.modules()
+	r.launching()
 	if err := r.experts(ctx, gpu); err != nil {
 		return err
 	}
@@ -70,6 +76,14 @@ func (r *Run) flops() (model, hardware float64) {
 	s := r.Scenario
 	b, seq := s.Training.GlobalBatch, s.Training.SequenceLength
 	m := r.Plan.Model
+	if m.Net != nil { // without padding they would be fewer
+		for _, passes := range r.Plan.Batches {
+			for _, batch := range passes {
+				model += float64(s.Parallel.DP) * m.NetFLOPs(batch)
+			}
+		}
+		return model, model
+	}
 	model = m.StepFLOPs(seq, b, r.Plan.Vocab).Total()
 	hardware = float64(b) * m.HardwareFLOPs([]int64{seq}, r.Plan.Vocab).Total()
 	if s.Training.Finetune == "lora" {
@@ -85,6 +99,10 @@ func (r *Run) flops() (model, hardware float64) {
 			share = float64(done) / float64(r.Plan.Model.Layers)
 		}
 		hardware += share * hardware / 3
+	}
+	for _, t := range r.Plan.Towers() {
+		model += r.Plan.TowerStepFLOPs(t, false)
+		hardware += r.Plan.TowerStepFLOPs(t, true)
 	}
 	return model, hardware
 }
@@ -294,6 +312,9 @@ func (r *Run) criticalPath() map[string]float64 {
 
 func (r *Run) warn() {
 	r.Result.Warnings = append(r.Result.Warnings, r.prices.warnings()...)
+	if f, ok := r.Plan.Schedule.(*pipeline.FileOrder); ok && f.Untimed > 0 {
+		r.Result.Warnings = append(r.Result.Warnings, fmt.Sprintf("%d actions of %s are no passes (sends, receives, parameters) and were left out: the step has its own", f.Untimed, r.Scenario.Schedule.File))
+	}
 	if !r.Result.Fits {
 		r.Result.Warnings = append(r.Result.Warnings, r.Result.FitAdvice)
 	}
@@ -337,6 +358,8 @@ func (r *Result) Metric(name string) (float64, error) {
 		return r.BubbleFraction, nil
 	case "exposed_comm_fraction":
 		return r.ExposedCommFraction, nil
+	case "launch_bound_fraction":
+		return r.Launching.BoundFraction, nil
 	case "peak_memory_gib":
 		return r.PeakMemoryGiB, nil
 	case "fits":

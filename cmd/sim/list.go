@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
@@ -9,7 +10,7 @@ import (
 	"orrery/models"
 	"orrery/scenarios"
 	"orrery/schedules/balance"
-	"orrery/schedules/pipeline"
+	"orrery/schedules/packing"
 	"orrery/sim/hw"
 	"orrery/sim/net"
 	"orrery/sim/report"
@@ -17,7 +18,7 @@ import (
 
 // listCmd is `sim list`: what is in the catalogues.
 type listCmd struct {
-	What string `arg:"" enum:"models,gpus,nodes,topologies,schedules,balancers,profiles,scenarios" help:"One of models, gpus, nodes, topologies, schedules, balancers, profiles, scenarios."`
+	What string `arg:"" enum:"models,encoders,generators,gpus,nodes,topologies,schedules,packers,distributions,balancers,profiles,scenarios,plans" help:"One of models, encoders, generators, gpus, nodes, topologies, schedules, packers, distributions, balancers, profiles, scenarios, plans."`
 }
 
 func (c *listCmd) Run(std *streams) error {
@@ -32,6 +33,16 @@ func (c *listCmd) Run(std *streams) error {
 				return err
 			}
 			rows = append(rows, table.Row{n, billions(m.Params()), billions(m.ActiveParams()), m.Layers, m.Source})
+		}
+	case "encoders", "generators":
+		head = table.Row{strings.TrimSuffix(c.What, "s"), "parameters", "layers", "hidden", "source"}
+		for _, n := range models.TowerNames(c.What == "generators") {
+			t, err := models.LookupTower(n)
+			if err != nil {
+				return err
+			}
+			_, connector := t.EndParams(0)
+			rows = append(rows, table.Row{n, billions(t.Params(0) - connector), t.Body.Layers, t.Body.Hidden, t.Source})
 		}
 	case "gpus":
 		head = table.Row{"gpu", "bf16 TF/s", "memory", "HBM GB/s", "NVLink", "title"}
@@ -58,13 +69,23 @@ func (c *listCmd) Run(std *streams) error {
 		}
 	case "schedules":
 		head = table.Row{"schedule", "what"}
-		for _, s := range pipeline.All() {
+		for _, s := range scenarios.Schedules() {
 			rows = append(rows, table.Row{s.Name(), s.Describe()})
 		}
 	case "balancers":
 		head = table.Row{"balancer", "what"}
 		for _, b := range balance.All() {
 			rows = append(rows, table.Row{b.Name(), b.Describe()})
+		}
+	case "packers":
+		head = table.Row{"packer", "what"}
+		for _, p := range packing.All() {
+			rows = append(rows, table.Row{p.Name(), p.Describe()})
+		}
+	case "distributions":
+		head = table.Row{"distribution", "", "what"}
+		for _, d := range packing.Distributions() {
+			rows = append(rows, table.Row{d.Name, d.Kind, d.Describe})
 		}
 	case "scenarios":
 		head = table.Row{"scenario", "what"}
@@ -74,6 +95,15 @@ func (c *listCmd) Run(std *streams) error {
 				return err
 			}
 			rows = append(rows, table.Row{n, res.Scenario.Name})
+		}
+	case "plans":
+		head = table.Row{"capacity plan", "what"}
+		for _, n := range scenarios.CapacityNames() {
+			plan, err := scenarios.LoadCapacity(n)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, table.Row{n, plan.Name})
 		}
 	case "profiles":
 		head = table.Row{"profile", "gpu", "families", "derived from"}
@@ -88,4 +118,10 @@ func (c *listCmd) Run(std *streams) error {
 	return report.Table(std.out, head, rows)
 }
 
-func billions(n int64) string { return fmt.Sprintf("%.2f B", float64(n)/1e9) }
+// billions is a number of parameters, of small ones in millions.
+func billions(n int64) string {
+	if n < 1e8 {
+		return fmt.Sprintf("%.2f M", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.2f B", float64(n)/1e9)
+}

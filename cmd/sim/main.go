@@ -47,8 +47,11 @@ type cli struct {
 	Prefill   prefillCmd   `cmd:"" help:"Simulate requests to a served model: time to the first token."`
 	Check     checkCmd     `cmd:"" help:"Validate a scenario and print it with the origin of every value."`
 	Show      showCmd      `cmd:"" help:"Show one model."`
-	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, balancers, profiles, scenarios."`
+	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, packers, distributions, balancers, profiles, scenarios, plans."`
+	Compare   compareCmd   `cmd:"" help:"Tell two scenarios or results apart."`
+	Capacity  capacityCmd  `cmd:"" help:"Plan a training run: GPUs, time, failures, cost."`
 	Schedule  scheduleCmd  `cmd:"" help:"Order and time one pipeline schedule."`
+	Pack      packCmd      `cmd:"" help:"Pack samples of unequal length into the units of a pipeline."`
 	Balance   balanceCmd   `cmd:"" help:"Balance one expert load."`
 	Verify    verifyCmd    `cmd:"" help:"Hold predictions against published runs."`
 	Price     priceCmd     `cmd:"" help:"Price one kernel."`

@@ -28,6 +28,9 @@ type scheduleCmd struct {
 	Param        []string `sep:"none" placeholder:"KEY=VALUE" help:"A parameter of the schedule; a wrong key lists them all."`
 	Blocking     bool     `help:"Transfers block both ends: 1f1b as Megatron-LM has it, dualpipe and dualpipev as their code; for others one batch before each pass."`
 	Lower        []string `placeholder:"PASS" help:"Write to --csv and --json what PyTorch's passes make of the order: merge_bw, unshard_reshard, reduce_grad, send_recv, defer_recv."`
+	Encoder      string   `placeholder:"F,B" help:"With bigmac and the like: time of the whole encoder, forward and backward, over one microbatch."`
+	Generator    string   `placeholder:"F,B" help:"The same of the generator behind the LLM."`
+	Warmup       int      `help:"With bigmac, units of encoder forwards before the LLM starts; 3 where absent."`
 	JSON         bool     `name:"json" help:"Print one JSON document and nothing else."`
 	Markdown     bool     `help:"With all, print a table for a page."`
 	CSV          string   `name:"csv" placeholder:"FILE" help:"Write the order in PyTorch's pipeline grammar."`
@@ -53,6 +56,7 @@ type scheduleReport struct {
 	PeakInputOnly []int    `json:"peak_if_freed_after_B"`
 	Notes         []string `json:"notes,omitempty"`
 	Order         []string `json:"order"` // a row a device, in PyTorch's grammar
+	*modulesReport
 	// Program is the order after the passes of --lower.
 	Program []string `json:"program,omitempty"`
 }
@@ -128,14 +132,13 @@ func (c *scheduleCmd) print(std *streams, q *scheduleRequest, t *pipeline.Timing
 		{"busiest device", fmt.Sprintf("%g", r.IdealBusy)},
 		{"bubble", fmt.Sprintf("%.4f %%", 100*r.Bubble)},
 	}
-	if err := report.Table(std.out, table.Row{"", ""}, rows); err != nil {
+	if err := report.Table(std.out, table.Row{"", ""}, append(rows, r.rows()...)); err != nil {
 		return err
 	}
-	rows = nil
-	for d := range t.Order {
-		rows = append(rows, table.Row{d, fmt.Sprintf("%g", q.units(t.Busy[d])), fmt.Sprintf("%g", q.units(t.Span[d])), t.Peak[d], t.PeakInputOnly[d], strings.ReplaceAll(r.Order[d], ",", " ")})
+	if err := r.compared(std); err != nil {
+		return err
 	}
-	if err := report.Table(std.out, table.Row{"device", "busy", "span", "peak", "peak, B frees", "order"}, rows); err != nil {
+	if err := r.printDevices(std, q, t); err != nil {
 		return err
 	}
 	if c.Gantt {
@@ -149,6 +152,18 @@ func (c *scheduleCmd) print(std *streams, q *scheduleRequest, t *pipeline.Timing
 		}
 	}
 	return nil
+}
+
+// printDevices prints what each device does and holds.
+func (r *scheduleReport) printDevices(std *streams, q *scheduleRequest, t *pipeline.Timing) error {
+	if r.modulesReport != nil {
+		return r.modulesReport.printDevices(std, q, t, r.Order)
+	}
+	var rows []table.Row
+	for d := range t.Order {
+		rows = append(rows, table.Row{d, fmt.Sprintf("%g", q.units(t.Busy[d])), fmt.Sprintf("%g", q.units(t.Span[d])), t.Peak[d], t.PeakInputOnly[d], strings.ReplaceAll(r.Order[d], ",", " ")})
+	}
+	return report.Table(std.out, table.Row{"device", "busy", "span", "peak", "peak, B frees", "order"}, rows)
 }
 
 // units is a time in the unit of the costs.
@@ -173,6 +188,12 @@ func (q *scheduleRequest) report(t *pipeline.Timing) *scheduleReport {
 		r.IdealBusy = max(r.IdealBusy, q.units(t.Busy[d]))
 	}
 	r.Order = rowTexts(pipeline.Cells(t.Order, q.shape.Slices > 1))
+	if q.modules != nil {
+		r.Order = q.modules.names(q.shape, t)
+		r.modulesReport = q.modules.report
+		r.Peak = pipeline.LivePeaks(q.modules.report.live, pipeline.LLM)
+		r.PeakInputOnly = r.Peak // backwards are whole
+	}
 	return r
 }
 
@@ -181,8 +202,22 @@ func rowTexts(rows [][]pipeline.Cell) []string {
 	return strings.Split(strings.TrimSuffix(pipeline.FormatOrder(rows), "\n"), "\n")
 }
 
+// kind is a pass's letter, with its module's before it where it is not the LLM's.
+func (q *scheduleRequest) kind(s pipeline.Slot) string {
+	switch pipeline.ModuleOf(q.order, q.shape, int(s.Stage)) {
+	case pipeline.Encoder:
+		return "E" + s.Phase.String()
+	case pipeline.Generator:
+		return "G" + s.Phase.String()
+	}
+	return s.Phase.String()
+}
+
 // shade tells the chunks of a device apart, or the copies of its stages.
 func (q *scheduleRequest) shade(s pipeline.Slot) int {
+	if q.modules != nil {
+		return q.modules.shade(q.shape, s)
+	}
 	return int(s.Stage)/q.shape.Devices + pipeline.CopyOf(q.order, q.shape, s)
 }
 
@@ -195,7 +230,7 @@ func (q *scheduleRequest) gantt(t *pipeline.Timing) report.Gantt {
 			if q.shape.Slices > 1 {
 				label += fmt.Sprintf(".%d", s.Slice)
 			}
-			lane.Bars[i] = report.GanttBar{Start: q.units(t.Start[d][i]), End: q.units(t.End[d][i]), Kind: s.Phase.String(), Label: label, Shade: q.shade(s), Paired: s.Paired}
+			lane.Bars[i] = report.GanttBar{Start: q.units(t.Start[d][i]), End: q.units(t.End[d][i]), Kind: q.kind(s), Label: label, Shade: q.shade(s), Paired: s.Paired}
 		}
 		g.Lanes = append(g.Lanes, lane)
 	}

@@ -69,6 +69,9 @@ type compared struct {
 func allCompared() []compared {
 	var out []compared
 	for _, s := range pipeline.All() {
+		if _, ok := s.(pipeline.Multimodal); ok {
+			continue // sim schedule bigmac compares those
+		}
 		out = append(out, compared{s.Name(), pipeline.Replicas(s), s.Check, func(pipeline.Shape, pipeline.Costs) (pipeline.Schedule, error) { return s, nil }})
 	}
 	for _, a := range pipeline.Autos() {
@@ -101,7 +104,7 @@ func (c *scheduleCmd) checkAlone() error {
 		set  bool
 	}{
 		{"virtual", c.Virtual != 0}, {"slices", c.Slices != 1}, {"attention", c.Attention != ""}, {"stage-factors", len(c.StageFactors) > 0},
-		{"memory-limit", c.MemoryLimit != 0}, {"param", len(c.Param) > 0}, {"blocking", c.Blocking}, {"csv", c.CSV != ""}, {"svg", c.SVG != ""}, {"gantt", c.Gantt},
+		{"memory-limit", c.MemoryLimit != 0}, {"param", len(c.Param) > 0}, {"encoder", c.Encoder != ""}, {"generator", c.Generator != ""}, {"warmup", c.Warmup != 0}, {"blocking", c.Blocking}, {"csv", c.CSV != ""}, {"svg", c.SVG != ""}, {"gantt", c.Gantt},
 	} {
 		if flag.set {
 			return fmt.Errorf("--%s is for one schedule; all take --stages, --microbatches, --cost, --comm, --json and --markdown", flag.name)

@@ -22,6 +22,8 @@ func (q *scheduleRequest) lower(passes []string, t *pipeline.Timing) ([][]pipeli
 	switch {
 	case q.name == vocabName:
 		return nil, fmt.Errorf("--lower: PyTorch's grammar has no pass S, which %s consists of", vocabName)
+	case q.modules != nil:
+		return nil, fmt.Errorf("--lower: PyTorch's grammar has %s, which this order of %s consists of", q.alien, q.name)
 	case q.shape.Slices > 1:
 		return nil, fmt.Errorf("--lower: PyTorch's grammar has no slices, the order has %d a microbatch", q.shape.Slices)
 	}

@@ -35,6 +35,8 @@ type scheduleRequest struct {
 	// alien is what the order has that PyTorch's grammar has no word for.
 	alien string
 
+	modules *moduleRequest // nil where there is an LLM alone
+
 	blocking bool // transfers block both ends
 	options  pipeline.BlockingOptions
 }
@@ -54,6 +56,10 @@ var scheduleKeys = map[string]map[string]string{
 	"zb_auto":  {"limit": limitHelp},
 	"zbv_auto": {"limit": limitHelp},
 	"hanayo":   {"W": "waves, half the chunks a device"},
+
+	"encoder_first":  {"recompute": "encoder: its backward runs its forward again"},
+	"encoder_stages": {"encoder": "devices of the encoder, 1; auto divides all devices as DistTrain does", "generator": "devices of the generator, 1"},
+	"optimus":        {"pieces": "kernels that an encoder's pass is cut into, 8"},
 }
 
 func (c *scheduleCmd) request() (*scheduleRequest, error) {
@@ -74,6 +80,12 @@ func (c *scheduleCmd) request() (*scheduleRequest, error) {
 		return nil, err
 	}
 	q.order = order
+	if m, ok := order.(pipeline.Multimodal); ok {
+		return q, q.readModules(c, m, params)
+	}
+	if c.Encoder != "" || c.Generator != "" || c.Warmup != 0 {
+		return nil, fmt.Errorf("--encoder, --generator and --warmup: %s runs an LLM alone; those with other modules are %s", q.name, strings.Join(moduleSchedules(), ", "))
+	}
 	if err := q.price(c, params); err != nil {
 		return nil, err
 	}

@@ -51,6 +51,11 @@ func (c *showModelCmd) Run(std *streams) error {
 	}
 	f := modelFacts{Name: m.Name, Source: m.Source, Parameters: m.Params(), Active: m.ActiveParams(), Layers: m.Layers, Seq: c.Seq,
 		FLOPsPerToken: m.StepFLOPs(c.Seq, 1, m.Vocab).Total() / float64(c.Seq)}
+	count := "Megatron's count"
+	if m.Net != nil {
+		f.FLOPsPerToken = m.NetFLOPs(models.Rectangle(1, 1, c.Seq)) / float64(c.Seq)
+		count = "an utterance on its own"
+	}
 	for i := range m.Layers {
 		kind := "dense"
 		if m.IsMoE(i) {
@@ -59,7 +64,10 @@ func (c *showModelCmd) Run(std *streams) error {
 		if w := m.Window(i); w > 0 {
 			kind += fmt.Sprintf(", window %d", w)
 		}
-		f.LayerKinds = addKind(f.LayerKinds, kind, m, i)
+		if m.Net != nil {
+			kind = m.Net[i].Kind()
+		}
+		f.LayerKinds = addKind(f.LayerKinds, kind, m, i, c.Seq)
 	}
 	if c.JSON {
 		return writeJSON(std.out, f)
@@ -67,30 +75,43 @@ func (c *showModelCmd) Run(std *streams) error {
 	rows := []table.Row{
 		{"parameters", fmt.Sprintf("%d", f.Parameters), billions(f.Parameters)},
 		{"active parameters", fmt.Sprintf("%d", f.Active), billions(f.Active)},
-		{"FLOPs per token", fmt.Sprintf("%.4g", f.FLOPsPerToken), fmt.Sprintf("forward and backward, sequence of %d, Megatron's count", c.Seq)},
+		{"FLOPs per token", fmt.Sprintf("%.4g", f.FLOPsPerToken), fmt.Sprintf("forward and backward, sequence of %d, %s", c.Seq, count)},
 	}
 	if err := report.Table(std.out, table.Row{m.Title, "", ""}, rows); err != nil {
 		return err
 	}
 	rows = rows[:0]
 	for _, k := range f.LayerKinds {
-		rows = append(rows, table.Row{k.Kind, k.Count, billions(k.Parameters), fmt.Sprintf("%.0f B", k.Bytes), fmt.Sprintf("%.0f B", k.FullBytes)})
+		row := table.Row{k.Kind, k.Count, billions(k.Parameters), fmt.Sprintf("%.0f B", k.Bytes)}
+		if m.Net == nil { // recomputation is not modelled there
+			row = append(row, fmt.Sprintf("%.0f B", k.FullBytes))
+		}
+		rows = append(rows, row)
 	}
-	if err := report.Table(std.out, table.Row{"layers", "count", "parameters each", "activations/token", "with full recompute"}, rows); err != nil {
+	head := table.Row{"layers", "count", "parameters each", "activations/token", "with full recompute"}
+	if m.Net != nil {
+		head = head[:4]
+	}
+	if err := report.Table(std.out, head, rows); err != nil {
 		return err
 	}
 	return report.Para(std.out, "source: "+m.Source)
 }
 
-// addKind counts layer i under its kind.
-func addKind(kinds []kindFact, kind string, m *models.Model, i int64) []kindFact {
+// addKind counts layer i under its kind; layers of one kind may differ in size
+// where a model lists its layers.
+func addKind(kinds []kindFact, kind string, m *models.Model, i, seq int64) []kindFact {
+	params := m.LayerParams(i).Total()
 	for j := range kinds {
-		if kinds[j].Kind == kind {
+		if kinds[j].Kind == kind && kinds[j].Parameters == params {
 			kinds[j].Count++
 			return kinds
 		}
 	}
-	k := kindFact{Kind: kind, Count: 1, Parameters: m.LayerParams(i).Total(), FullBytes: m.FullRecomputeBytes()}
+	k := kindFact{Kind: kind, Count: 1, Parameters: params, FullBytes: m.FullRecomputeBytes()}
+	if m.Net != nil {
+		k.Bytes = m.Net[i].SavedBytes(models.Rectangle(1, 1, seq)) / float64(seq)
+	}
 	for _, a := range m.Activations(i) {
 		k.Bytes += a.BytesPerToken
 	}

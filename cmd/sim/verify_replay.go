@@ -8,6 +8,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	"orrery/calibrate"
+	"orrery/kernels/sample"
 	"orrery/sim/replay"
 	"orrery/sim/report"
 )
@@ -65,8 +67,9 @@ func (c *verifyCmd) exported(ctx context.Context, res *replay.Result) (*replay.E
 		}
 		return e, nil
 	}
+	sets := measuredOn(res)
 	for _, k := range replay.Cases {
-		e, err := exportCase(ctx, k, nil)
+		e, err := exportCase(ctx, k, sets)
 		if err != nil {
 			return nil, err
 		}
@@ -75,6 +78,19 @@ func (c *verifyCmd) exported(ctx context.Context, res *replay.Result) (*replay.E
 		}
 	}
 	return nil, fmt.Errorf("%s: of export %.12s…, which is no case of `sim export replay --all` as it is today; give --export FILE.json", c.Replay, res.ExportDigest)
+}
+
+// measuredOn sets what a result was measured with: its GPU, where it has a profile,
+// and FlashAttention-2, where PyTorch picked that.
+func measuredOn(res *replay.Result) []string {
+	var sets []string
+	if gpu := calibrate.ProfileOf(sample.Header{GPU: res.GPU}); gpu != "" {
+		sets = append(sets, "cluster.gpu="+gpu)
+	}
+	if res.Backends["attention"] == "aten flash attention" {
+		sets = append(sets, "framework.flash_attention_2=true")
+	}
+	return sets
 }
 
 func writeComparison(w io.Writer, c *replay.Comparison) error {

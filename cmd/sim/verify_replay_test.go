@@ -59,3 +59,27 @@ func TestVerifyReplay(t *testing.T) {
 	require.InDelta(t, -0.2, c.Step.Error, 1e-9)
 	require.Len(t, c.Ops, len(r.Ops))
 }
+
+// Stages that real GPUs ran: today's prices must hold them. The step is inside its
+// error bar, and no worse than 6 % off; the peak no worse than 13 %, since PyTorch's
+// allocator keeps what the model gives back at once.
+func TestReplayedOnGPUs(t *testing.T) {
+	files, err := filepath.Glob("../../calibrate/samples/*/replay/*.json")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		f, err := os.Open(file)
+		require.NoError(t, err)
+		res, err := replay.ReadResult(f)
+		require.NoError(t, err, file)
+		require.NoError(t, f.Close())
+		e, err := (&verifyCmd{Replay: file}).exported(context.Background(), res)
+		require.NoError(t, err)
+		c, err := replay.Compare(e, res)
+		require.NoError(t, err, file)
+		t.Logf("%s: step %+.1f %%, peak %+.1f %%", filepath.Base(file), 100*c.Step.Error, 100*c.Peak.Error)
+		require.True(t, c.Step.Inside, file)
+		require.InDelta(t, 0, c.Step.Error, 0.06, file)
+		require.InDelta(t, 0, c.Peak.Error, 0.13, file)
+	}
+}

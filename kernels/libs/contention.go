@@ -39,6 +39,9 @@ func (c contention) asCase() bench.Case {
 		timed = "tile_stream"
 	}
 	shape := fmt.Sprintf("m=%d n=%d k=%d layout=%s sms=%d", c.gemm.m, c.gemm.n, c.gemm.k, c.gemm.layout, c.sms)
+	if c.sms > 0 {
+		shape += suite.Covered
+	}
 	return bench.Case{Family: "stream", Kernel: timed + "_beside", Hash: ltVersion(), Shape: sample.Shape(shape), DType: c.gemm.dtype, Weight: 2,
 		Prepare: func(ctx context.Context, dev gpu.Device, seed uint64) (bench.Prepared, error) {
 			p, err := c.gemm.prepare(ctx, dev, seed) // which checks it
@@ -89,12 +92,37 @@ func (b *beside) Sample(ctx context.Context, dev gpu.Device, state func() sample
 			timed, other = other, timed
 		}
 	}
+	// how long each takes alone, so that the other one runs all the time
+	alone := func(do func(gpu.Stream, int) error) (float64, error) {
+		err := errors.Join(do(front, 0), front.Record(start), do(front, 1), front.Record(end), end.Sync())
+		if err != nil {
+			return 0, err
+		}
+		return end.Since(start)
+	}
+	one, err := alone(timed)
+	if err != nil {
+		return nil, "", err
+	}
+	each, err := alone(other)
+	if err != nil {
+		return nil, "", err
+	}
+	behind := suite.Covering(one, each)
 	var out []float64
 	for i := range besideSamples {
 		if err := ctx.Err(); err != nil {
 			return nil, "", err
 		}
-		if err := errors.Join(other(back, i), other(back, i+1), front.Record(start), timed(front, i), front.Record(end), other(back, i), other(back, i+1), end.Sync(), back.Sync()); err != nil {
+		if err := errors.Join(other(back, i), other(back, i+1), front.Record(start), timed(front, i), front.Record(end)); err != nil {
+			return nil, "", err
+		}
+		for range behind {
+			if err := other(back, i); err != nil {
+				return nil, "", err
+			}
+		}
+		if err := errors.Join(end.Sync(), back.Sync()); err != nil {
 			return nil, "", err
 		}
 		us, err := end.Since(start)

@@ -26,7 +26,7 @@ var tokens = []int64{1024, 2048, 4096, 8192, 16384, 32768}
 // are far from all before them, then a lattice.
 func GEMMs() []GEMM {
 	sum := map[GEMM]float64{}
-	for _, name := range models.Names() {
+	for _, name := range models.Transformers() {
 		m, err := models.Lookup(name)
 		if err != nil {
 			continue // a name of the catalogue is found
@@ -151,7 +151,7 @@ type Experts struct {
 func Grouped() []Experts {
 	seen := map[Experts]bool{}
 	var out []Experts
-	for _, name := range models.Names() {
+	for _, name := range models.Transformers() {
 		m, err := models.Lookup(name)
 		if err != nil || m.MoE == nil {
 			continue

@@ -24,7 +24,7 @@ func TestGEMMs(t *testing.T) {
 			require.LessOrEqual(t, g.Weight, all[i-1].Weight)
 		}
 	}
-	for _, name := range models.Names() {
+	for _, name := range models.Transformers() {
 		m, err := models.Lookup(name)
 		require.NoError(t, err)
 		layers := linears(m, 1)

@@ -65,7 +65,7 @@ func memoryCases() []bench.Case {
 // models have it.
 func widths(of func(*models.Model) int64) map[int64]int {
 	out := map[int64]int{}
-	for _, name := range models.Names() {
+	for _, name := range models.Transformers() {
 		m, err := models.Lookup(name)
 		if err != nil {
 			continue // a name of the catalogue is always found
@@ -106,7 +106,7 @@ func first(cases []bench.Case) []bench.Case {
 
 func layerCases() []bench.Case {
 	whole := map[int64]int{}
-	for _, name := range models.Names() {
+	for _, name := range models.Transformers() {
 		if m, err := models.Lookup(name); err == nil && m.Hidden%8 == 0 {
 			whole[m.Hidden]++
 		}
@@ -159,7 +159,7 @@ func layerCases() []bench.Case {
 
 func moeCases() []bench.Case {
 	var out []bench.Case
-	for _, name := range models.Names() {
+	for _, name := range models.Transformers() {
 		m, err := models.Lookup(name)
 		if err != nil || m.MoE == nil {
 			continue

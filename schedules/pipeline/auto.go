@@ -14,6 +14,8 @@ type Auto interface {
 	Describe() string
 	// Check returns what is wrong with the shape for this schedule, or nil.
 	Check(Shape) error
+	// Device returns the device that runs a pass, whatever the costs.
+	Device(Shape, Slot) int
 	// Order is the best that the heuristic finds for these costs where a device
 	// holds the activations of at most limit microbatches, half of each given back
 	// by either half of the backward; 0 is the heuristic's own limit. Costs must be
@@ -34,6 +36,24 @@ func LookupAuto(name string) (Auto, bool) {
 	}
 	return nil, false
 }
+
+// Fitted is an automatic schedule for costs and a limit, as a [Schedule].
+type Fitted struct {
+	Auto
+	Costs Costs
+	Limit float64 // in microbatches; 0 is the heuristic's own
+}
+
+// Order is Auto's for these costs and limit.
+func (f Fitted) Order(s Shape) ([][]Slot, error) {
+	fit, err := f.Auto.Order(s, f.Costs, f.Limit)
+	if err != nil {
+		return nil, err
+	}
+	return fit.Order(s)
+}
+
+var _ Schedule = Fitted{}
 
 // checkAuto is what all of them ask of shape, costs and limit.
 func checkAuto(a Auto, s Shape, c Costs, limit float64) error {

@@ -28,9 +28,16 @@ func CopyOf(s Schedule, shape Shape, pass Slot) int {
 	return 0
 }
 
-// Stages is the number of global stages of a schedule: p*v, or as many fewer as
-// there are copies of each. Without a schedule (nil) every stage is held once.
-func Stages(s Schedule, shape Shape) int { return shape.chunks() / Replicas(s) }
+// Stages is the number of global stages of a schedule: p*v, as many fewer as there
+// are copies of each, or those of all modules. Without a schedule (nil) every stage
+// is held once.
+func Stages(s Schedule, shape Shape) int {
+	if m, ok := s.(Multimodal); ok {
+		n := m.ModuleStages(shape)
+		return n[Encoder] + n[LLM] + n[Generator]
+	}
+	return shape.chunks() / Replicas(s)
+}
 
 // twoWay is two pipelines of p stages over the same p devices, one in each
 // direction: the first copy of stage s is on device s, the second on device p-1-s.

@@ -223,7 +223,8 @@ var deadlocks = map[string]bool{
 	"bfs_looped": true, "interleaved_1f1b": true, "mepipe_svpp": true, "slimpipe": true, // rings of chunks
 	"torch_interleaved_1f1b": true, "torch_interleaved_zb": true,
 	"hanayo": true, "vhalf": true, "vmin": true, "zbv": true, // V shapes
-	"zb_h2": true,
+	"zb_h2":  true,
+	"bigmac": true, "encoder_first": true, "encoder_segments": true, "optimus": true, // rings of chunks with units between them
 }
 
 // TestBlockingOfAll: over all schedules, blocking transfers never end earlier than

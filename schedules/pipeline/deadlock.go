@@ -24,11 +24,13 @@ func (r *run) deadlock(d int) error {
 	var circle []string
 	for i, w := range waits {
 		on := devices[(i+1)%len(devices)]
-		circle = append(circle, fmt.Sprintf("%v on device %d waits for %v, which device %d runs later", w.pass, devices[i], w.runs, on))
+		circle = append(circle, fmt.Sprintf("%s on device %d waits for %s, which device %d runs later", r.name(w.pass), devices[i], r.name(w.runs), on))
 	}
 	stuck, _ := r.stuck(d)
-	return fmt.Errorf("deadlock: device %d never gets to run %v: %s", d, stuck, strings.Join(circle, "; "))
+	return fmt.Errorf("deadlock: device %d never gets to run %s: %s", d, r.name(stuck), strings.Join(circle, "; "))
 }
+
+func (r *run) name(s Slot) string { return Name(r.s, r.shape, s) }
 
 // stuck is the pass that device d waits with, of a pair the one that has to, and
 // the first of its inputs that has not been produced.

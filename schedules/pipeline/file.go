@@ -175,14 +175,19 @@ func (f *FileOrder) Describe() string {
 
 // Check refuses every shape but the file's own.
 func (f *FileOrder) Check(s Shape) error {
-	s.Slices = s.slices()
-	if s != f.Shape {
+	if s.Group > 0 {
+		return fmt.Errorf("microbatches are not grouped here, got group size %d", s.Group)
+	}
+	if s.Slices = s.slices(); s != f.Shape {
 		h := f.Shape
 		return fmt.Errorf("the order is of %d devices x %d chunks, %d microbatches and %d slices; asked for are %d x %d, %d and %d",
 			h.Devices, h.Virtual, h.Microbatches, h.Slices, s.Devices, s.Virtual, s.Microbatches, s.Slices)
 	}
 	return nil
 }
+
+// Overlaps reports whether the file has pairs.
+func (f *FileOrder) Overlaps() bool { return f.Pairs > 0 }
 
 // Device is where the file has the stage for the microbatch.
 func (f *FileOrder) Device(_ Shape, pass Slot) int { return f.device[pass.Stage][pass.Microbatch] }
@@ -204,4 +209,5 @@ func (f *FileOrder) Order(s Shape) ([][]Slot, error) {
 var (
 	_ Schedule      = (*FileOrder)(nil)
 	_ Bidirectional = (*FileOrder)(nil)
+	_ Overlapping   = (*FileOrder)(nil)
 )

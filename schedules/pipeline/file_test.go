@@ -13,6 +13,9 @@ import (
 func TestReadOrderRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := rapid.SampledFrom(All()).Draw(t, "schedule")
+		if _, ok := s.(Multimodal); ok {
+			t.Skip("the grammar knows no modules")
+		}
 		shape := Shape{
 			Devices: rapid.IntRange(1, 6).Draw(t, "p"), Virtual: rapid.IntRange(1, 3).Draw(t, "v"),
 			Microbatches: rapid.IntRange(1, 9).Draw(t, "m"), Slices: rapid.IntRange(1, 8).Draw(t, "n"),

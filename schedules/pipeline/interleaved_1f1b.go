@@ -53,19 +53,27 @@ func (i interleaved) Order(s Shape) ([][]Slot, error) {
 	p, v, m, n := s.Devices, s.Virtual, s.Microbatches, i.group(s)
 	order := make([][]Slot, p)
 	for d := range order {
-		forward, backward := make([]Slot, 0, m*v), make([]Slot, 0, m*v)
-		for first := 0; first < m; first += n {
-			for chunk := range v {
-				for mb := first; mb < min(first+n, m); mb++ {
-					forward = append(forward, Slot{Phase: F, Stage: int32(chunk*p + d), Microbatch: int32(mb)})
-					backward = append(backward, Slot{Phase: B, Stage: int32((v-1-chunk)*p + d), Microbatch: int32(mb)})
-				}
-			}
-		}
+		forward, backward := interleavedPasses(s, n, d)
 		// Two forwards a hop, one more than the dependencies need: a microbatch is
 		// sent ahead on every hop, so that the transfer is hidden.
 		warmup := min(2*(p-1-d)+(v-1)*n, m*v)
 		order[d] = oneForwardOneBackward(forward, backward, warmup)
 	}
 	return order, nil
+}
+
+// interleavedPasses are a device's forwards and backwards, each in the order in
+// which they run: groups of n microbatches, chunk by chunk.
+func interleavedPasses(s Shape, n, d int) (forward, backward []Slot) {
+	p, v, m := s.Devices, s.Virtual, s.Microbatches
+	forward, backward = make([]Slot, 0, m*v), make([]Slot, 0, m*v)
+	for first := 0; first < m; first += n {
+		for chunk := range v {
+			for mb := first; mb < min(first+n, m); mb++ {
+				forward = append(forward, Slot{Phase: F, Stage: int32(chunk*p + d), Microbatch: int32(mb)})
+				backward = append(backward, Slot{Phase: B, Stage: int32((v-1-chunk)*p + d), Microbatch: int32(mb)})
+			}
+		}
+	}
+	return forward, backward
 }

@@ -21,12 +21,31 @@ import (
 //
 // A W of the order is one piece.
 func MEPipePieces(s Shape, pieces, limit int, c Costs) (*Timing, error) {
-	order, err := mePipe{}.Order(s)
-	if err != nil {
+	if err := (mePipe{}).Check(s); err != nil {
 		return nil, err
 	}
 	if pieces < 1 || pieces > maxPasses/s.passes() {
 		return nil, fmt.Errorf("%d pieces of each of %d weight gradients: want 1 or more, and no more than %d in all", pieces, s.passes(), maxPasses)
+	}
+	cut := map[unit.Time][]unit.Time{} // at whole units of time, adding up to the weight gradient
+	return MEPipeCut(s, func(slot Slot) []unit.Time {
+		whole, n := c.at(slot), unit.Time(pieces)
+		if _, known := cut[whole]; !known {
+			upTo := func(k unit.Time) unit.Time { return whole/n*k + whole%n*k/n }
+			for k := range n {
+				cut[whole] = append(cut[whole], upTo(k+1)-upTo(k))
+			}
+		}
+		return cut[whole]
+	}, limit, c)
+}
+
+// MEPipeCut is MEPipePieces with pieces that differ: cut gives the times of those of
+// the weight gradient of a slot, one or more, whose sum takes the place of c's W.
+func MEPipeCut(s Shape, cut func(Slot) []unit.Time, limit int, c Costs) (*Timing, error) {
+	order, err := mePipe{}.Order(s)
+	if err != nil {
+		return nil, err
 	}
 	least := 0
 	for _, slots := range order {
@@ -42,7 +61,19 @@ func MEPipePieces(s Shape, pieces, limit int, c Costs) (*Timing, error) {
 	if err := c.check(s, split); err != nil {
 		return nil, err
 	}
-	r := newPiecesRun(s, c, split, pieces, limit)
+	n := 0
+	for _, slots := range split {
+		for _, slot := range slots {
+			if slot.Phase != W {
+				continue
+			}
+			if k := len(cut(slot)); k == 0 || n > maxPasses-k {
+				return nil, fmt.Errorf("%d pieces of %v: want 1 or more, and no more than %d in all", k, slot, maxPasses)
+			}
+			n += len(cut(slot))
+		}
+	}
+	r := newPiecesRun(s, c, split, n/s.Devices, cut, limit)
 	r.runAll(r.step)
 	for d, slots := range r.todo {
 		if r.at[d] < len(slots) {
@@ -51,6 +82,30 @@ func MEPipePieces(s Shape, pieces, limit int, c Costs) (*Timing, error) {
 	}
 	return r.t, nil
 }
+
+// MEPipeSplit is mepipe_svpp with split backwards as a [Schedule]: each weight
+// gradient right behind its backward, or, where Cut is given, in pieces where
+// [MEPipeCut] has them.
+type MEPipeSplit struct {
+	mePipe
+	Costs Costs
+	Cut   func(Slot) []unit.Time
+}
+
+// Order gives each device's passes; a W that comes so many times is in so many pieces.
+func (e MEPipeSplit) Order(s Shape) ([][]Slot, error) {
+	if e.Cut == nil {
+		order, err := e.mePipe.Order(s)
+		return splitBackwards(order), err
+	}
+	t, err := MEPipeCut(s, e.Cut, 0, e.Costs)
+	if err != nil {
+		return nil, err
+	}
+	return t.Order, nil
+}
+
+var _ Schedule = MEPipeSplit{}
 
 // mostHeld is the most forwards whose fused backward is still to come.
 func mostHeld(slots []Slot) int {
@@ -87,17 +142,18 @@ func splitBackwards(order [][]Slot) [][]Slot {
 // piecesRun is the state of MEPipePieces; the order of run grows with the time.
 type piecesRun struct {
 	*run
-	pieces, limit int
-	todo          [][]Slot // forwards and backwards for inputs, by device
-	at            []int    // the next of todo
-	weights       [][]Slot // weight gradients due, the oldest first
-	cut           []int    // pieces of the oldest that have run
-	held, inputs  []int    // forwards whose W, or whose I, has not ended
+	limit        int
+	cutOf        func(Slot) []unit.Time
+	todo         [][]Slot // forwards and backwards for inputs, by device
+	at           []int    // the next of todo
+	weights      [][]Slot // weight gradients due, the oldest first
+	cut          []int    // pieces of the oldest that have run
+	held, inputs []int    // forwards whose W, or whose I, has not ended
 }
 
-func newPiecesRun(s Shape, c Costs, split [][]Slot, pieces, limit int) *piecesRun {
+func newPiecesRun(s Shape, c Costs, split [][]Slot, pieces int, cut func(Slot) []unit.Time, limit int) *piecesRun {
 	p := s.Devices
-	r := &piecesRun{run: newRun(mePipe{}, s, c, make([][]Slot, p)), pieces: pieces, limit: limit, todo: make([][]Slot, p), at: make([]int, p),
+	r := &piecesRun{run: newRun(mePipe{}, s, c, make([][]Slot, p)), cutOf: cut, limit: limit, todo: make([][]Slot, p), at: make([]int, p),
 		weights: make([][]Slot, p), cut: make([]int, p), held: make([]int, p), inputs: make([]int, p)}
 	for d, slots := range split {
 		r.todo[d] = make([]Slot, 0, 2*len(slots)/3)
@@ -108,7 +164,7 @@ func newPiecesRun(s Shape, c Costs, split [][]Slot, pieces, limit int) *piecesRu
 		}
 	}
 	for d, slots := range r.todo {
-		n := len(slots) + pieces*len(slots)/2
+		n := len(slots) + pieces
 		r.t.Order[d], r.t.Start[d], r.t.End[d] = make([]Slot, 0, n), make([]unit.Time, 0, n), make([]unit.Time, 0, n)
 	}
 	r.t.Busy, r.t.Span = make([]unit.Time, p), make([]unit.Time, p)
@@ -134,22 +190,19 @@ func (r *piecesRun) put(d int, slot Slot, start, cost unit.Time) {
 	t.Makespan = max(t.Makespan, end)
 }
 
-// piece is how long the next one takes; false where none is due. Pieces are cut
-// at whole units of time and add up to the weight gradient.
+// piece is how long the next one takes; false where none is due.
 func (r *piecesRun) piece(d int) (unit.Time, bool) {
 	if len(r.weights[d]) == 0 {
 		return 0, false
 	}
-	whole, k, n := r.c.at(r.weights[d][0]), unit.Time(r.cut[d]), unit.Time(r.pieces)
-	upTo := func(k unit.Time) unit.Time { return whole/n*k + whole%n*k/n }
-	return upTo(k+1) - upTo(k), true
+	return r.cutOf(r.weights[d][0])[r.cut[d]], true
 }
 
 // putPiece runs the next piece.
 func (r *piecesRun) putPiece(d int) {
 	cost, _ := r.piece(d)
 	r.put(d, r.weights[d][0], r.clock(d), cost)
-	if r.cut[d]++; r.cut[d] == r.pieces {
+	if r.cut[d]++; r.cut[d] == len(r.cutOf(r.weights[d][0])) {
 		r.weights[d], r.cut[d] = r.weights[d][1:], 0
 		r.held[d]--
 	}

@@ -65,7 +65,8 @@ type Schedule interface {
 	// Check returns what is wrong with the shape for this schedule, or nil.
 	Check(Shape) error
 	// Device returns the device that runs a pass; its phase and slice play no part,
-	// and its microbatch does only where the schedule is [Bidirectional].
+	// and its microbatch does only where the schedule is [Bidirectional] or
+	// [Multimodal].
 	Device(Shape, Slot) int
 	// Order gives each device's passes in the order they run, or Check's error.
 	Order(Shape) ([][]Slot, error)

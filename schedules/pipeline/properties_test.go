@@ -122,7 +122,7 @@ func TestOneDearerPass(t *testing.T) {
 
 // More microbatches are never held by fewer activations; from some number on a
 // device holds as many whatever their number, unless a schedule runs all forwards
-// first, when it holds all of them. Memory is freed to the last.
+// first, when it holds all of them, or all of the encoder's. Memory is freed to the last.
 func TestPeakAgainstMicrobatches(t *testing.T) {
 	c := Costs{F: 1, I: 1, W: 1}
 	for _, s := range All() {
@@ -160,7 +160,7 @@ func TestPeakAgainstMicrobatches(t *testing.T) {
 						peaks = append(peaks, r.Peak)
 					}
 				}
-				if before == nil {
+				if before == nil || s.Name() == "encoder_first" || s.Name() == "optimus" { // see TestNestedMemory
 					continue
 				}
 				everything := 40 * base.Virtual * base.Slices / Replicas(s)

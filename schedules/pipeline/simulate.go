@@ -165,7 +165,7 @@ func newRun(s Schedule, shape Shape, c Costs, order [][]Slot) *run {
 
 // devicesOf is the device of each stage, nil where it depends on the microbatch.
 func devicesOf(s Schedule, shape Shape) []int32 {
-	if Replicas(s) > 1 {
+	if _, modules := s.(Multimodal); modules || Replicas(s) > 1 {
 		return nil
 	}
 	where := make([]int32, shape.chunks())

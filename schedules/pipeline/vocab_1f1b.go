@@ -19,20 +19,16 @@ import (
 // c.F and the sum of c.I and c.W are the times of F and B of a stage without
 // output layer, s that of S. Barriers themselves take c.Comm.
 func VocabularyParallel(shape Shape, barriers int, c Costs, s unit.Time) (*Timing, error) {
-	if err := shape.checkPlain(); err != nil {
+	order, err := Vocabulary1F1B{Barriers: barriers}.Order(shape)
+	if err != nil {
 		return nil, err
 	}
 	switch {
-	case barriers != 1 && barriers != 2:
-		return nil, fmt.Errorf("barriers: %d, want 1 or 2", barriers)
 	case s < 0:
 		return nil, fmt.Errorf("the cost of S is %d, cannot be negative", s)
-	case shape.Devices < 2:
-		return nil, fmt.Errorf("one device has all of the vocabulary; use none")
 	case c.Vary != nil:
 		return nil, fmt.Errorf("costs that differ from pass to pass are not known here")
 	}
-	order := vocabularyOrder(shape, barriers)
 	fused := Costs{F: c.F, I: c.I + c.W, Comm: c.Comm, Vary: func(slot Slot) unit.Time {
 		switch slot.Phase {
 		case F:
@@ -44,11 +40,17 @@ func VocabularyParallel(shape Shape, barriers int, c Costs, s unit.Time) (*Timin
 		}
 	}}
 	// The ranges of Costs.check bound F and B; S is bounded by being one of them.
-	bound := Costs{F: max(c.F, s), I: c.I, W: c.W, Comm: c.Comm}
+	return runVocabulary(shape, barriers, fused, Costs{F: max(c.F, s), I: c.I, W: c.W, Comm: c.Comm}, order)
+}
+
+// runVocabulary times an order with passes S; barriers is 0 where it is interlaced.
+// Costs are checked by a bound of them.
+func runVocabulary(shape Shape, barriers int, c, bound Costs, order [][]Slot) (*Timing, error) {
 	if err := bound.check(shape, order); err != nil {
 		return nil, err
 	}
-	r := &vocabularyRun{t: newTiming(order), c: fused, barriers: barriers, m: shape.Microbatches, ends: map[Slot]unit.Time{}, shares: make([]int, shape.Microbatches+1), barrier: make([]unit.Time, shape.Microbatches+1)}
+	n := 2 * (shape.Microbatches + 1)
+	r := &vocabularyRun{t: newTiming(order), c: c, barriers: barriers, m: shape.Microbatches, ends: map[Slot]unit.Time{}, shares: make([]int, n), barrier: make([]unit.Time, n)}
 	for progress := true; progress; {
 		progress = false
 		for d := range order {
@@ -62,8 +64,45 @@ func VocabularyParallel(shape Shape, barriers int, c Costs, s unit.Time) (*Timin
 			return nil, fmt.Errorf("deadlock: device %d never gets to run %v", d, slots[at])
 		}
 	}
-	r.t.finish(&fused)
+	r.t.finish(&c)
 	return r.t, nil
+}
+
+// Vocabulary1F1B is that order as a [Schedule]. It is not registered: its passes S
+// are not those of a stage, so that [Simulate] and [Validate] do not know them.
+type Vocabulary1F1B struct {
+	looped
+	Barriers int // 1 or 2
+}
+
+// Name is "vocab_1f1b".
+func (Vocabulary1F1B) Name() string { return "vocab_1f1b" }
+
+// Describe is one line.
+func (Vocabulary1F1B) Describe() string {
+	return "1F1B with the output layer cut over the devices (arXiv:2411.05288)"
+}
+
+// Check refuses more than one chunk a device, slices, groups, and one device.
+func (v Vocabulary1F1B) Check(s Shape) error {
+	if err := s.checkPlain(); err != nil {
+		return err
+	}
+	switch {
+	case v.Barriers != 1 && v.Barriers != 2:
+		return fmt.Errorf("barriers: %d, want 1 or 2", v.Barriers)
+	case s.Devices < 2:
+		return fmt.Errorf("one device has all of the vocabulary; use none")
+	}
+	return nil
+}
+
+// Order gives each device's passes; the stage of an S is the number of its device.
+func (v Vocabulary1F1B) Order(s Shape) ([][]Slot, error) {
+	if err := v.Check(s); err != nil {
+		return nil, err
+	}
+	return vocabularyOrder(s, v.Barriers), nil
 }
 
 // vocabularyOrder places the passes S. Offsets, in units of F = 1 and B = 2,
@@ -132,13 +171,13 @@ func vocabularyOrder(shape Shape, barriers int) [][]Slot {
 	return order
 }
 
-// vocabularyRun is the state of VocabularyParallel.
+// vocabularyRun is the state of runVocabulary.
 type vocabularyRun struct {
 	t           *Timing
 	c           Costs
 	barriers, m int
 	ends        map[Slot]unit.Time
-	shares      []int       // devices whose S_k has ended
+	shares      []int       // devices whose S has ended, by shareOf
 	barrier     []unit.Time // when the last of them did
 }
 
@@ -159,12 +198,15 @@ func (r *vocabularyRun) step(d int) bool {
 	end := start + r.c.at(slot)
 	r.t.Start[d], r.t.End[d] = append(r.t.Start[d], start), append(r.t.End[d], end)
 	r.ends[slot] = end
-	if k := slot.Microbatch; slot.Phase == S {
+	if k := shareOf(slot); slot.Phase == S {
 		r.shares[k]++
 		r.barrier[k] = max(r.barrier[k], end)
 	}
 	return true
 }
+
+// shareOf numbers the passes S of a device.
+func shareOf(s Slot) int32 { return 2*s.Microbatch + s.Slice }
 
 // arrival is when the last input of a pass is there; false if one is not known.
 func (r *vocabularyRun) arrival(slot Slot) (unit.Time, bool) {
@@ -178,31 +220,46 @@ func (r *vocabularyRun) arrival(slot Slot) (unit.Time, bool) {
 		}
 		at = max(at, end)
 	}
-	barrier := func(k int32) {
+	barrier := func(s Slot) {
+		k := shareOf(s)
 		known = known && r.shares[k] == len(r.t.Order)
 		at = max(at, r.barrier[k]+r.c.Comm)
 	}
-	switch slot.Phase {
-	case F:
+	before, next := slot, slot
+	next.Microbatch++
+	if r.barriers > 0 {
+		before.Microbatch--
+	} else {
+		before.Slice--
+	}
+	switch {
+	case slot.Phase == F:
 		if slot.Stage > 0 {
 			need(F, slot.Stage-1)
 		}
-	case S:
+	case slot.Phase == S && r.barriers == 0:
+		need(F, last)
+		if slot.Slice > 0 {
+			barrier(before)
+		}
+	case slot.Phase == S:
 		if int(slot.Microbatch) < r.m {
 			need(F, last)
 		}
 		if slot.Microbatch > 0 {
-			barrier(slot.Microbatch - 1)
+			barrier(before)
 		}
+	case slot.Stage < last:
+		need(F, slot.Stage)
+		need(B, slot.Stage+1)
+	case r.barriers == 0:
+		slot.Slice = 1
+		barrier(slot)
 	default:
 		need(F, slot.Stage)
-		if slot.Stage < last {
-			need(B, slot.Stage+1)
-		} else {
-			barrier(slot.Microbatch)
-			if r.barriers == 2 {
-				barrier(slot.Microbatch + 1)
-			}
+		barrier(slot)
+		if r.barriers == 2 {
+			barrier(next)
 		}
 	}
 	return at, known

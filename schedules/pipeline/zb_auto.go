@@ -9,7 +9,7 @@ import (
 // zbAuto is the automatic zero-bubble schedule under a memory limit (Qi et al.,
 // arXiv:2401.10241, section 3; sail-sg's zero-bubble, graph heuristic): forwards
 // as the memory allows, weight gradients where a device would wait.
-type zbAuto struct{}
+type zbAuto struct{ looped }
 
 func (zbAuto) Name() string { return "zb_auto" }
 
@@ -44,7 +44,7 @@ func (z zbAuto) Order(s Shape, c Costs, limit float64) (Schedule, error) {
 	if best == nil {
 		return nil, failed
 	}
-	return fixedOrder{placement: looped{}, name: z.Name(), shape: s, order: best.order()}, nil
+	return fixedOrder{placement: z, name: z.Name(), shape: s, order: best.order()}, nil
 }
 
 // zbRun is one run of the heuristic.

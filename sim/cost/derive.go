@@ -2,6 +2,7 @@ package cost
 
 import (
 	"fmt"
+	"maps"
 	"math"
 
 	"orrery/sim/hw"
@@ -19,15 +20,23 @@ const (
 	launchFloor = 2.5  // us: the shortest GEMM of any table is 1.7 to 2.6 us
 )
 
-// On returns the profile for another GPU, or for its own with other bandwidths or
-// power: p itself if nothing differs, else a
-// profile that derives every price from p's.
+// On returns the profile for another GPU, or for its own with other peaks,
+// bandwidths or power: p itself if nothing differs, else a profile that derives
+// every price from p's.
 func (p *Profile) On(g *hw.GPU) *Profile {
 	if g == nil || p.hw == g || p.hw != nil && p.hw.Name == g.Name &&
-		p.hw.HBMGBps == g.HBMGBps && p.hw.NVLinkGBps == g.NVLinkGBps && p.hw.PowerW == g.PowerW {
+		p.hw.HBMGBps == g.HBMGBps && p.hw.NVLinkGBps == g.NVLinkGBps && p.hw.PowerW == g.PowerW &&
+		maps.Equal(p.hw.PeakTFLOPS, g.PeakTFLOPS) {
 		return p
 	}
 	return NewProfile(g.Name, g, p)
+}
+
+// variant reports whether the profile is its base's GPU with other figures. It
+// then has no rule of its own: with figures that hardly differ every price hardly
+// differs from the base's.
+func (p *Profile) variant() bool {
+	return p.base != nil && p.base.hw != nil && p.base.hw.Name == p.hw.Name
 }
 
 // derived prices a kernel by the base's price and the deriving rule.
@@ -96,7 +105,7 @@ func computeShare(k Kernel, g *hw.GPU) float64 {
 // rises with f, so f goes as P^(1/3) where V is proportional to f and P^(1/2)
 // where it rises half as fast; 0.4 lies between. This is assumed, not measured.
 func powerClock(from, to *hw.GPU) float64 {
-	if from.Arch != to.Arch || from.PeakTFLOPS[unit.BF16] != to.PeakTFLOPS[unit.BF16] || to.PowerW >= from.PowerW {
+	if from.Arch != to.Arch || from.SMs != to.SMs || to.PowerW >= from.PowerW {
 		return 1
 	}
 	return math.Pow(to.PowerW/from.PowerW, 0.4)

@@ -189,7 +189,7 @@ func (p *Profile) priceGEMM(k GEMM) (Estimate, error) {
 	case m == nil:
 		return p.otherFormat(k)
 	case !m.OverBase:
-		return m.Price(k, p.hw)
+		return m.likeBase(p, tensorCoreFormat(k.DType)).Price(k, p.hw)
 	case p.base == nil:
 		return m.Price(k, p.hw) // says that there is no base
 	}
@@ -200,6 +200,22 @@ func (p *Profile) priceGEMM(k GEMM) (Estimate, error) {
 		return Estimate{}, err
 	}
 	return m.finish(k, p.hw, base, base.Time.Micros())
+}
+
+// likeBase is the model of a 16-bit format with what this project measured on another
+// GPU of the generation: the gradients' products over the forward ones. In 8 bits
+// they are of cuBLASLt, and the model is of other libraries.
+func (m *GEMMModel) likeBase(p *Profile, d unit.DType) *GEMMModel {
+	if len(m.Layouts) > 0 || d.Bytes() < 2 || p.base == nil || p.base.hw.Arch != p.hw.Arch {
+		return m
+	}
+	b := p.base.GEMM[d]
+	if b == nil || b.OverBase || len(b.Layouts) == 0 {
+		return m
+	}
+	like := *m
+	like.Layouts = b.Layouts
+	return &like
 }
 
 // formatRule derives a format without a fit from one with a fit.

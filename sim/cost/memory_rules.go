@@ -40,7 +40,10 @@ var memoryRules = map[string]memoryRule{
 	"grad_norm": {share: 0.81, relErr: 0.15, assumed: true, note: "assumed as reading device memory on H200: 3.89 of 4.8 TB/s (gpu-benches)"},
 
 	"rmsnorm": {share: 0.6, relErr: 0.25, note: normNote},
-	"layernorm": {share: 0.6, relErr: 0.25, assumed: true,
+	"layernorm": {like: "rmsnorm", share: 0.6, relErr: 0.25, assumed: true,
+		note: "as rmsnorm: " + normNote},
+	"rmsnorm_bwd": {like: "rmsnorm", share: 0.6, relErr: 0.25, note: normNote},
+	"layernorm_bwd": {like: "rmsnorm_bwd", share: 0.6, relErr: 0.25, assumed: true,
 		note: "as rmsnorm: " + normNote},
 	"permute":   {share: 0.50, relErr: 0.2, note: "SimuMax on B200: 0.501 of 8 TB/s (permute_fwd)"},
 	"unpermute": {share: 0.51, relErr: 0.2, note: "SimuMax on B200: 0.511 of 8 TB/s (permute_bwd)"},

@@ -19,6 +19,9 @@ func (p *Profile) Price(k Kernel) (Estimate, error) {
 	if err := validKernel(k); err != nil {
 		return Estimate{}, err
 	}
+	if _, host := k.(HostCopy); p.variant() && !host {
+		return p.derived(k)
+	}
 	e, err := p.own(k)
 	if err != nil && p.base != nil {
 		if d, derr := p.derived(k); derr == nil {
@@ -118,11 +121,17 @@ func (p *Profile) own(k Kernel) (Estimate, error) {
 	return missing()
 }
 
-// priceMemory takes the op's fit, or else a published share of the bandwidth.
+// priceMemory takes the op's fit, that of a GPU of the same generation, or else a
+// published share of the bandwidth.
 func (p *Profile) priceMemory(k Memory) (Estimate, error) {
 	if p.Memory != nil {
 		if e, err := p.Memory.Price(k, p.hw); err == nil {
 			return e, nil
+		}
+	}
+	if b := p.base; b != nil && b.Memory != nil && b.hw.Arch == p.hw.Arch {
+		if _, err := b.Memory.Price(k, b.hw); err == nil {
+			return p.derived(k)
 		}
 	}
 	if e, ok := publishedMemory(k, p.hw); ok {

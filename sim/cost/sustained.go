@@ -28,6 +28,9 @@ func (p *Profile) Sustained(k Kernel) float64 {
 	if p.hw == nil {
 		return 1
 	}
+	if p.variant() {
+		return p.base.Sustained(k)
+	}
 	s, ok := sustainedBy[p.hw.Arch]
 	if !ok {
 		return 1

@@ -105,7 +105,7 @@ func (s *shapes) attentionBackward(b *builder, layer int64) {
 		s.rope(b, "d rope", s.q+s.kv)
 		if s.m.QKNorm {
 			x := 2 * s.tokens * (s.q + s.kv)
-			b.compute("d qk norm", Elementwise, mem("rmsnorm", 2*x, x))
+			b.compute("d qk norm", Elementwise, mem("rmsnorm_bwd", 2*x, x))
 		}
 		s.backward(b, s.qkv())
 	}

@@ -24,6 +24,8 @@ const (
 	CPComm
 	EPComm
 	OptimizerStep
+	Recurrent      // LSTMs
+	GraphAttention // over the utterances of dialogues
 	ExpertPlanning // of replicas of experts
 	ExpertWeights  // sending replicas' weights, adding up their gradients
 	NumClasses
@@ -32,7 +34,7 @@ const (
 // String is the class's name in reports and JSON.
 func (c Class) String() string {
 	return [...]string{"attention", "attention_linear", "mlp", "experts", "router_permute", "norms_elementwise",
-		"casts", "embedding_head", "tp_comm", "cp_comm", "ep_comm", "optimizer", "expert_planning", "expert_weights"}[c]
+		"casts", "embedding_head", "tp_comm", "cp_comm", "ep_comm", "optimizer", "recurrent", "graph_attention", "expert_planning", "expert_weights"}[c]
 }
 
 // Lane is the stream of a rank that a block's op runs on.

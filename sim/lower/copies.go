@@ -7,15 +7,6 @@ import (
 	"orrery/sim/program"
 )
 
-// firstOf is the first microbatch that runs through each copy of the stages.
-func firstOf(p *plan.Plan) []int32 {
-	out := make([]int32, pipeline.Replicas(p.Schedule))
-	for mb := int32(p.Microbatches) - 1; mb >= 0; mb-- {
-		out[pipeline.CopyOf(p.Schedule, p.Shape, pipeline.Slot{Microbatch: mb})] = mb
-	}
-	return out
-}
-
 // sumCopies appends, where stages have several copies, the sum of their gradients
 // over the ranks that hold them, and returns what each rank's gradients then wait
 // for. done is what they wait for before, by rank. Chimera's synchronisation without

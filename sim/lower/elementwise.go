@@ -25,9 +25,9 @@ func (s *shapes) norm(b *builder, name string, tokens, width int64) {
 
 func (s *shapes) normBackward(b *builder, name string, tokens, width int64) {
 	x := 2 * tokens * width
-	op := "rmsnorm"
+	op := "rmsnorm_bwd"
 	if s.m.Norm == "layer" {
-		op = "layernorm"
+		op = "layernorm_bwd"
 	}
 	if s.fw.FusedKernels {
 		b.compute("d "+name, Elementwise, mem(op, 2*x, x))

@@ -41,6 +41,9 @@ func (s *Step) unfold(copies, tp int, groupOf func(c int) int) *Expanded {
 			}
 		}
 	}
+	for _, all := range s.Pipeline {
+		inst[all] = copies
+	}
 	inst[s.World] = 1
 	ops, deps := 0, 0
 	for id := range n {

@@ -18,13 +18,13 @@ func (l *lowering) finish() {
 		tag := Tag{pipeline.W, int32(r), -1, 0}
 		last := st.lastOp
 		if !l.fw.OverlapGradReduce && l.trains() && l.replicated() {
-			b := &bucket{l.rankParams(r), program.GradReduce}
+			b := &bucket{p: l.rankParams(r), kind: program.GradReduce}
 			last = l.add(l.step.Lanes[r].DP, l.bucketWork(b), tag, last)
 		}
 		if l.vocab != nil && l.fw.OverlapGradReduce && l.trains() && l.replicated() {
-			last = l.add(l.step.Lanes[r].DP, l.bucketWork(&bucket{params{dense: l.p.VocabShareParams()}, program.GradReduce}), tag, last)
+			last = l.add(l.step.Lanes[r].DP, l.bucketWork(&bucket{p: params{dense: l.p.VocabShareParams()}, kind: program.GradReduce}), tag, last)
 		}
-		done[r] = append(done[r], last)
+		done[r] = append(done[r], l.finishTowers(r, last))
 		for _, g := range st.grads {
 			if g != program.None {
 				done[r] = append(done[r], g)
@@ -42,6 +42,7 @@ func (l *lowering) finish() {
 	all := l.add(l.step.World, barrier, Tag{pipeline.W, 0, -1, 0}, ready...)
 	for r := range l.ranks {
 		l.update(r, all)
+		l.updateTowers(r, all)
 	}
 }
 
@@ -75,7 +76,7 @@ func (l *lowering) update(r int, ready program.OpID) {
 	op := l.add(lanes.Compute, w, tag, ready)
 	overlapped := l.fw.OverlapParamGather || (l.s.Parallel.ZeRO == 3 && len(l.ranks) == 1)
 	if l.sharded() && !overlapped && l.trains() {
-		l.add(lanes.DP, l.bucketWork(&bucket{p, program.ParamGather}), tag, op)
+		l.add(lanes.DP, l.bucketWork(&bucket{p: p, kind: program.ParamGather}), tag, op)
 	}
 }
 
@@ -83,7 +84,16 @@ func (l *lowering) update(r int, ready program.OpID) {
 // moments and writes the last three and the working copy (Megatron's
 // distributed optimizer, fused multi-tensor Adam).
 func (l *lowering) optimizer(p params) Block {
-	n := l.p.OptimizerElements(p.dense, p.expert)
+	b := l.adam(l.p.OptimizerElements(p.dense, p.expert))
+	if l.fp8() && l.trains() { // weights are quantised once a step
+		all := p.dense + p.expert
+		b.compute("cast weights", Casts, mem("transpose_cast_fp8", 2*all, int64(2*l.dt.Bytes()*float64(all))))
+	}
+	return b.b
+}
+
+// adam is the update of n elements.
+func (l *lowering) adam(n int64) *builder {
 	b := newBuilder("optimizer")
 	gb, mb, vb := l.fw.GradDType.Bytes(), l.fw.MainParamDType.Bytes(), l.fw.MomentDType.Bytes()
 	bytes := func(per float64) int64 { return int64(per * float64(n)) }
@@ -96,9 +106,5 @@ func (l *lowering) optimizer(p params) Block {
 	} else {
 		b.compute("adam", OptimizerStep, mem("adam", bytes(gb+mb+2*vb), bytes(mb+2*vb+2)))
 	}
-	if l.fp8() && l.trains() { // weights are quantised once a step
-		all := p.dense + p.expert
-		b.compute("cast weights", Casts, mem("transpose_cast_fp8", 2*all, int64(2*l.dt.Bytes()*float64(all))))
-	}
-	return b.b
+	return b
 }

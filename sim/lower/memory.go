@@ -5,8 +5,13 @@ import (
 	"orrery/sim/program"
 )
 
-// MemActivations is the class of the program's memory events.
-const MemActivations = 0
+// Classes of the program's memory events: activations of the LLM, and of the modules
+// beside it.
+const (
+	MemActivations = iota
+	MemEncoder
+	MemGenerator
+)
 
 // memoryBefore is what a pass holds from its start on: a forward what its
 // backward will need; the first backward of a microbatch's slices, which is that
@@ -39,6 +44,9 @@ func (l *lowering) memoryAfter(op program.OpID, r int, s pipeline.Slot) {
 // kept is what a pass keeps for its backward pass, on the rank that receives the
 // most tokens where loads differ.
 func (l *lowering) kept(r int, s pipeline.Slot) int64 {
+	if l.m.Net != nil {
+		return l.p.BatchBytes(int(s.Microbatch))
+	}
 	return l.bytes(l.p.ActivationBytes, s) + int64(l.p.UnevenBytes(r, int(s.Stage), int(s.Microbatch)))
 }
 

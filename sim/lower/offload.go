@@ -22,7 +22,7 @@ func (l *lowering) leaving() [][]bool {
 		out[r] = make([]bool, len(order))
 		at := map[pipeline.Slot]int{}
 		for i, s := range order {
-			if l.vocab.holds(s) {
+			if l.shares(s) {
 				continue
 			}
 			if s.Phase == pipeline.F {

@@ -3,9 +3,11 @@ package lower
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"orrery/schedules/pipeline"
 	"orrery/sim/cost"
+	"orrery/sim/plan"
 	"orrery/sim/program"
 )
 
@@ -31,17 +33,29 @@ func (l *lowering) stageBlocks(i int) stageBlocks {
 	for k := range st.Layers {
 		layer := st.First + k
 		full := rc.Mode == "full" && (rc.Layers == 0 || k < rc.Layers)
-		sb.layers = append(sb.layers, l.keyOf(layer, full))
+		if l.m.Net == nil {
+			sb.layers = append(sb.layers, l.keyOf(layer, full))
+		}
 		dense, expert := l.p.LayerParams(layer)
 		sb.layerGrads = append(sb.layerGrads, params{dense, expert})
 	}
-	if st.Embedding {
+	switch {
+	case l.p.VocabPasses():
+		sb.embedF, sb.embedB = l.vocabEmbedding()
+	case st.Embedding:
 		f, b := newBuilder("embedding"), newBuilder("embedding backward")
 		l.embedding(f)
 		l.embeddingBackward(b)
 		sb.embedF, sb.embedB = &f.b, &b.b
 	}
-	if st.Head && !l.p.VocabParallel() {
+	switch {
+	case !st.Head:
+	case l.p.VocabPasses():
+		f, b := newBuilder("final norm"), newBuilder("final norm backward")
+		l.norm(f, "final norm", l.sp, l.h)
+		l.normBackward(b, "final norm", l.sp, l.h)
+		sb.headF, sb.headB = &f.b, &b.b
+	case !l.p.VocabParallel():
 		f, b := newBuilder("head"), newBuilder("head backward")
 		l.mtp(f, b)
 		l.head(f)
@@ -86,12 +100,14 @@ type segment struct {
 	first, layers   int64
 	embedding, head bool
 	gather, reduce  *bucket
+	pass            int // of a backward pass through a model that lists its layers
 }
 
 // bucket is parameters whose gradients are reduced, or that are gathered, together.
 type bucket struct {
-	p    params
-	kind program.Kind
+	p     params
+	kind  program.Kind
+	tower *plan.Tower // whose they are; nil for the LLM
 }
 
 // gathers and reduces tell whether a pass carries data-parallel communication.
@@ -104,7 +120,7 @@ func (l *lowering) gathers(s pipeline.Slot) bool {
 	case z == 3 && pp == 1: // FSDP: every pass gathers its parameters
 		return true
 	case z >= 1 && l.fw.OverlapParamGather && l.trains():
-		return s.Phase == pipeline.F && s.Slice == 0 && s.Microbatch == l.firstOf[pipeline.CopyOf(l.p.Schedule, l.p.Shape, s)]
+		return s == l.firstForward(s)
 	}
 	return false
 }
@@ -128,11 +144,23 @@ func (l *lowering) replicated() bool {
 // sharded reports whether parameters are sharded over more than one rank.
 func (l *lowering) sharded() bool { return l.s.Parallel.ZeRO >= 1 && l.replicated() }
 
+// firstForward is the first pass that needs a stage's parameters.
+func (l *lowering) firstForward(s pipeline.Slot) pipeline.Slot {
+	key := [2]int{l.p.Schedule.Device(l.p.Shape, s), int(s.Stage)}
+	first, known := l.first[key]
+	if !known {
+		order := l.order[key[0]]
+		first = order[slices.IndexFunc(order, func(of pipeline.Slot) bool { return of.Stage == s.Stage && !l.shares(of) })] // s itself at the latest
+		l.first[key] = first
+	}
+	return first
+}
+
 // lastBackward is the pass that completes the gradients that a pass adds to.
 func (l *lowering) lastBackward(s pipeline.Slot) pipeline.Slot {
 	order := l.order[l.p.Schedule.Device(l.p.Shape, s)]
 	for i := len(order) - 1; i >= 0; i-- {
-		if order[i].Stage == s.Stage && order[i].Phase != pipeline.F {
+		if order[i].Stage == s.Stage && order[i].Phase != pipeline.F && !l.shares(order[i]) {
 			return order[i]
 		}
 	}
@@ -141,19 +169,23 @@ func (l *lowering) lastBackward(s pipeline.Slot) pipeline.Slot {
 
 // segments cuts a pass where its communication needs it.
 func (l *lowering) segments(s pipeline.Slot) []segment {
+	if l.m.Net != nil {
+		return l.netSegments(s)
+	}
 	st := l.p.Stages[s.Stage]
+	st.Embedding = st.Embedding || l.p.VocabPasses()
 	gathers, reduces := l.gathers(s), l.reduces(s)
 	if !gathers && !reduces {
-		return []segment{{0, st.Layers, st.Embedding, st.Head, nil, nil}} // what vocabulary parallelism took away has no block
+		return []segment{{layers: st.Layers, embedding: st.Embedding, head: st.Head}} // what vocabulary parallelism took away has no block
 	}
 	var segs []segment
 	cut := func(seg segment, p params) {
 		if p.dense+p.expert > 0 {
 			if gathers {
-				seg.gather = &bucket{p, program.ParamGather}
+				seg.gather = &bucket{p: p, kind: program.ParamGather}
 			}
 			if reduces {
-				seg.reduce = &bucket{p, program.GradReduce}
+				seg.reduce = &bucket{p: p, kind: program.GradReduce}
 			}
 		}
 		segs = append(segs, seg)
@@ -174,8 +206,8 @@ func (l *lowering) segments(s pipeline.Slot) []segment {
 		}
 		cut(segment{first: at, layers: n}, p)
 	}
-	if st.Head && !l.p.VocabParallel() {
-		cut(segment{head: true}, params{l.p.HeadParams(), l.p.HeadExpertParams()})
+	if st.Head && l.stages[s.Stage].headF != nil {
+		cut(segment{head: true}, params{l.p.StageHeadParams(), l.p.HeadExpertParams()})
 	}
 	if s.Phase != pipeline.F {
 		for i, j := 0, len(segs)-1; i < j; i, j = i+1, j-1 {
@@ -208,13 +240,19 @@ func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
 		kind += "h"
 	}
 	var beside []Use
+	if seg.embedding && l.p.VocabPasses() {
+		beside = append(beside, Use{l.vocabEmbeddingComm(s.Phase == pipeline.F), 1})
+	}
 	for _, b := range []*bucket{seg.gather, seg.reduce} {
 		if b != nil {
 			kind += "+"
 			beside = append(beside, l.step.Works[l.bucketWork(b)].Blocks...)
 		}
 	}
-	key := workKey{kind: kind, stage: int(s.Stage), slice: int(s.Slice), handed: l.handed, first: seg.first, layers: seg.layers}
+	key := workKey{kind: kind, stage: int(s.Stage), slice: int(s.Slice), handed: l.handed, first: seg.first, layers: seg.layers, pass: seg.pass}
+	if l.m.Net != nil {
+		key.microbatch = s.Microbatch
+	}
 	return l.ofGroups(func() program.WorkID {
 		return l.work(l.loadKey(key, s), func() (program.Work, Work) {
 			return program.Work{Name: fmt.Sprintf("%s stage %d", kind[:1], s.Stage), Kind: k}, Work{Blocks: l.uses(s, seg), Beside: beside}
@@ -224,6 +262,9 @@ func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
 
 // uses are the blocks of a segment in the order in which they run.
 func (l *lowering) uses(s pipeline.Slot, seg segment) []Use {
+	if l.m.Net != nil {
+		return l.netUses(s, seg)
+	}
 	sb := l.stages[s.Stage]
 	var uses []Use
 	put := func(b *Block) {
@@ -263,13 +304,33 @@ func (l *lowering) uses(s pipeline.Slot, seg segment) []Use {
 // bucketWork is the WorkID of a bucket's collectives.
 func (l *lowering) bucketWork(b *bucket) program.WorkID {
 	k := workKey{kind: b.kind.String(), bytes: b.p.dense, first: b.p.expert}
+	if b.tower != nil {
+		k.stage = int(b.tower.Module)
+	}
 	return l.work(k, func() (program.Work, Work) {
 		blk := Block{Name: b.kind.String()}
+		if b.tower != nil {
+			l.towerBucketOps(&blk, b)
+			return program.Work{Name: b.kind.String(), Kind: b.kind}, Work{Blocks: []Use{{&blk, 1}}}
+		}
 		g := l.p.Groups
 		l.bucketOps(&blk, b.kind, b.p.dense, g.Shard, g.Replica)
 		l.bucketOps(&blk, b.kind, b.p.expert, g.ExpertShard, cost.Group{Ranks: 1, PerDomain: 1})
 		return program.Work{Name: b.kind.String(), Kind: b.kind}, Work{Blocks: []Use{{&blk, 1}}}
 	})
+}
+
+// towerBucketOps are the collectives of a tower's parameters or gradients.
+func (l *lowering) towerBucketOps(blk *Block, b *bucket) {
+	kind, dt := cost.ReduceScatter, l.fw.GradDType
+	switch {
+	case b.kind == program.ParamGather:
+		kind, dt = cost.AllGather, l.fw.ParamDType
+	case b.tower.ZeRO == 0:
+		kind = cost.AllReduce
+	}
+	bytes := int64(float64(b.p.dense) * dt.Bytes())
+	blk.Ops = append(blk.Ops, Op{Name: string(kind), Lane: Comm, Kernel: l.coll(kind, bytes, b.tower.Shard)})
 }
 
 func (l *lowering) bucketOps(blk *Block, kind program.Kind, n int64, shard, replica cost.Group) {

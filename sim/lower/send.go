@@ -25,7 +25,14 @@ func (l *lowering) leave(r int, s pipeline.Slot, done program.OpID) program.OpID
 	if l.blocking() || len(to) != 1 || to[0] == r {
 		return done
 	}
-	t := l.add(l.sendLane(s.Phase, r, to[0]), l.sendWork(r, to[0]), Tag{s.Phase, s.Stage, s.Microbatch, s.Slice}, done)
+	work, needed := l.towerSend(r, to[0], s)
+	if !needed {
+		return done
+	}
+	if work < 0 {
+		work = l.sendWork(r, to[0])
+	}
+	t := l.add(l.sendLane(s.Phase, r, to[0]), work, Tag{s.Phase, s.Stage, s.Microbatch, s.Slice}, done)
 	if !l.fw.OverlapP2P {
 		l.ranks[r].frontier = append(l.ranks[r].frontier, t)
 	}
@@ -45,6 +52,32 @@ func (l *lowering) sendWork(src, dst int) program.WorkID {
 	return l.work(workKey{kind: "send", bytes: k.Bytes, nic: k.NICGBps > 0}, func() (program.Work, Work) {
 		return program.Work{Name: "send", Kind: program.Send}, Work{Kernel: k}
 	})
+}
+
+// towerSend is what a pass sends to or from a tower's stage; negative between stages
+// of the LLM. A frozen encoder needs no gradients.
+func (l *lowering) towerSend(src, dst int, s pipeline.Slot) (work program.WorkID, needed bool) {
+	if len(l.p.Towers()) == 0 {
+		return -1, true
+	}
+	before := int(s.Stage) // of the two stages
+	if s.Phase != pipeline.F {
+		before--
+	}
+	from, to := l.p.Stages[before].Module, l.p.Stages[before+1].Module
+	if from == pipeline.LLM && to == pipeline.LLM {
+		return -1, true
+	}
+	if t := l.p.Tower(from); from == pipeline.Encoder && s.Phase != pipeline.F && (t.Trained == "none" || to == pipeline.Encoder && t.Trained != "all") {
+		return 0, false
+	}
+	k := cost.P2P{Bytes: l.towerEdge(before, s)}
+	if l.p.Crosses(src, dst) {
+		k.NICGBps = l.nic
+	}
+	return l.work(workKey{kind: "send", bytes: k.Bytes, nic: k.NICGBps > 0}, func() (program.Work, Work) {
+		return program.Work{Name: "send", Kind: program.Send}, Work{Kernel: k}
+	}), true
 }
 
 // sendLane is the lane of a send: each neighbour has its own.
@@ -71,9 +104,16 @@ func (l *lowering) along(phase pipeline.Phase, src, dst int) bool {
 }
 
 // turns reports whether forwards go to both neighbours, as where stages turn back at
-// the last rank or microbatches go both ways.
+// the last rank, microbatches go both ways or encoders and generators are everywhere.
 func (l *lowering) turns() bool {
-	for _, mb := range l.firstOf {
+	if len(l.p.Towers()) > 0 { // whose microbatches are on every rank
+		return true
+	}
+	mbs := int32(1) // which all go the same way
+	if pipeline.Replicas(l.p.Schedule) > 1 {
+		mbs = int32(l.mbs)
+	}
+	for mb := range mbs {
 		for stage := range int32(len(l.p.Stages) - 1) {
 			src := l.p.Schedule.Device(l.p.Shape, pipeline.Slot{Stage: stage, Microbatch: mb})
 			dst := l.p.Schedule.Device(l.p.Shape, pipeline.Slot{Stage: stage + 1, Microbatch: mb})

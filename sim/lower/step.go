@@ -18,6 +18,8 @@ type Step struct {
 	Tags    []Tag  // by OpID
 	Lanes   []RankLanes
 	World   program.LaneID // of ops that all ranks take part in
+	// Pipeline are the lanes of messages between all ranks of a pipeline.
+	Pipeline []program.LaneID
 	// Others are, by WorkID, the same work in the expert-parallel groups after the
 	// first, whose loads differ; nil where they do not.
 	Others map[program.WorkID][]program.WorkID
@@ -86,16 +88,22 @@ type lowering struct {
 	// What waits for the pass of (stage, microbatch, slice) waits for, by phase: its
 	// end, or the arrival of its output at another rank; None until it is there.
 	fEnd, bEnd []program.OpID
-	mbs, n     int               // microbatches, slices of each
-	firstOf    []int32           // first microbatch that runs through each copy of the stages
-	order      [][]pipeline.Slot // by rank
-	vocab      *vocabulary       // nil where the first and last stage hold it
-	exchange   [][]int32         // by rank and pass over layers, where there is one
-	handed     int32             // of the slot that is being lowered
-	group      int               // expert-parallel group that is being lowered
+	mbs, n     int                      // microbatches, slices of each
+	order      [][]pipeline.Slot        // by rank
+	vocab      sharedLayer              // nil where the first and last stage hold it
+	exchange   [][]int32                // by rank and pass over layers, where there is one
+	first      map[[2]int]pipeline.Slot // by rank and stage, once it has been asked for
+	everyone   []int                    // all ranks
+	handed     int32                    // of the slot that is being lowered
+	group      int                      // expert-parallel group that is being lowered
 	pairs      []*Pair
-	moves      [][]bool // by rank and slot: activations go to the host or come back; nil where none do
+	cut        map[pipeline.Slot]int // pieces of a weight gradient so far; nil where it is whole
+	pieces     map[pieceKey][]piece
+	net        map[netKey][]Use // of models that list their layers
+	moves      [][]bool         // by rank and slot: activations go to the host or come back; nil where none do
 	out        map[pipeline.Slot]program.OpID
+
+	towerBlocks map[towerKey]*Block
 }
 
 // workKey identifies a piece of work: a segment of a pass, a transfer, a bucket.
@@ -109,6 +117,10 @@ type workKey struct {
 	bytes  int64
 	nic    bool
 	with   int // stage of the other pass of a pair
+	load   plan.Load
+	// Of models that list their layers, whose shapes differ by microbatch.
+	microbatch int32
+	pass       int
 	// Of a pass whose experts have loads of their own: expert-parallel group,
 	// microbatch from 1, and that of the other pass of a pair.
 	group, mb, withMB int
@@ -126,19 +138,21 @@ type rankState struct {
 
 // NewStep lowers a plan.
 func NewStep(p *plan.Plan) (*Step, error) {
-	l := &lowering{shapes: newShapes(p), p: p, order: p.Order, works: map[workKey]program.WorkID{}, blocks: map[layerKey]*Block{}, alike: map[layerKey]int64{}, mbs: int(p.Microbatches), n: int(p.Slices())}
+	l := &lowering{shapes: newShapes(p), p: p, order: p.Order, works: map[workKey]program.WorkID{}, blocks: map[layerKey]*Block{}, alike: map[layerKey]int64{}, first: map[[2]int]pipeline.Slot{}, mbs: int(p.Microbatches), n: int(p.Slices())}
 	ops := 2*len(p.Stages)*l.mbs*l.n*2 + 1024
 	l.prog = &program.Program{
 		Lane: make([]program.LaneID, 0, ops), Work: make([]program.WorkID, 0, ops),
 		Dep: make([]program.OpID, 0, 2*ops), DepAt: make([]int32, 1, ops+1),
 	}
 	l.step = &Step{Plan: p, Program: l.prog, Others: map[program.WorkID][]program.WorkID{}}
+	if err := l.netLayers(); err != nil {
+		return nil, err
+	}
 	for i := range p.Stages {
 		l.stages = append(l.stages, l.stageBlocks(i))
 	}
 	l.fEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
 	l.bEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
-	l.firstOf = firstOf(p)
 	l.ranks = make([]rankState, p.Scenario.Parallel.PP)
 	for r := range l.ranks {
 		l.step.Lanes = append(l.step.Lanes, RankLanes{
@@ -149,6 +163,7 @@ func NewStep(p *plan.Plan) (*Step, error) {
 		})
 		l.ranks[r].grads = filled(len(p.Held[r]), program.None)
 		l.ranks[r].lastOp, l.ranks[r].beforeLast = program.None, program.None
+		l.everyone = append(l.everyone, r)
 	}
 	if p.Scenario.Schedule.ContextExchange {
 		var err error
@@ -157,12 +172,20 @@ func NewStep(p *plan.Plan) (*Step, error) {
 		}
 	}
 	l.step.World = l.prog.AddLane(0, "world")
-	if p.VocabParallel() {
-		if p.Model.MTP > 0 {
-			return nil, fmt.Errorf("schedule.vocab_parallel does not cut multi-token-prediction modules yet, and %s has %d", p.Model.Name, p.Model.MTP)
+	switch {
+	case p.VocabPasses():
+		l.vocab = l.newBarriers()
+	case p.VocabParallel():
+		v := l.newVocabulary()
+		l.vocab = v
+		if p.Schedule.Name() == (pipeline.Interlaced1F1B{}).Name() {
+			l.order = v.interlaced(p.Order)
+		} else {
+			l.order = v.interleave(p.Order)
 		}
-		l.vocab = l.newVocabulary()
-		l.order = l.vocab.interleave(p.Order)
+	}
+	if split, ok := p.Schedule.(pipeline.MEPipeSplit); ok && split.Cut != nil {
+		l.cut, l.pieces = map[pipeline.Slot]int{}, map[pieceKey][]piece{}
 	}
 	if l.turns() {
 		for r := range l.ranks {
@@ -257,6 +280,19 @@ func (l *lowering) passes() error {
 		st := &l.ranks[r]
 		for st.next < len(l.order[r]) {
 			slots := l.together(r)
+			if l.togetherSharded(slots[0]) {
+				if !l.met(slots[0]) {
+					break
+				}
+				left -= l.unit()
+				for c := range l.ranks {
+					if !waiting[c] && c != r {
+						waiting[c] = true
+						queue = append(queue, c)
+					}
+				}
+				continue
+			}
 			arrived, ready := l.arrivals(slots)
 			if !ready {
 				break
@@ -268,8 +304,12 @@ func (l *lowering) passes() error {
 				if err := l.pair(r, slots[0], slots[1], arrived...); err != nil {
 					return err
 				}
-			case l.vocab.holds(slots[0]):
+			case l.cuts(slots[0]):
+				l.piece(r, slots[0])
+			case l.shares(slots[0]):
 				l.vocab.pass(l, r, slots[0], arrived)
+			case l.tower(slots[0]) != nil:
+				l.towerPasses([]int{r}, slots, [][]program.OpID{arrived})
 			default:
 				l.pass(r, slots[0], arrived...)
 			}
@@ -293,8 +333,10 @@ func (l *lowering) passes() error {
 // not there yet.
 func (l *lowering) arrivals(slots []pipeline.Slot) (arrived []program.OpID, ready bool) {
 	for _, s := range slots {
-		if of, ok := l.vocab.input(l, s); ok {
-			return of, of != nil
+		if l.vocab != nil {
+			if of, ok := l.vocab.input(l, s); ok {
+				return of, of != nil
+			}
 		}
 		in, need := l.input(s)
 		if need && in == program.None {
@@ -306,6 +348,11 @@ func (l *lowering) arrivals(slots []pipeline.Slot) (arrived []program.OpID, read
 }
 
 func (l *lowering) deadlock() error {
+	if _, ok := l.p.Schedule.(pipeline.Multimodal); ok { // whose model of a run names the circle
+		if _, err := pipeline.Simulate(l.p.Schedule, l.p.Shape, pipeline.Costs{F: 1, I: 1}); err != nil {
+			return fmt.Errorf("schedule %s: %w", l.p.Schedule.Name(), err)
+		}
+	}
 	for r, st := range l.ranks {
 		if st.next < len(l.order[r]) {
 			s := l.order[r][st.next]
@@ -351,7 +398,7 @@ func (l *lowering) consumers(s pipeline.Slot) []int {
 	at := int(to.Stage)
 	switch {
 	case l.vocab != nil && (at >= len(l.p.Stages) || l.vocab.holds(s)):
-		return l.vocab.ranks
+		return l.everyone
 	case at < 0 || at >= len(l.p.Stages):
 		return nil
 	}
@@ -394,7 +441,7 @@ func (l *lowering) pass(r int, s pipeline.Slot, arrived ...program.OpID) {
 			l.memoryBefore(op, r, s)
 		}
 		if seg.reduce != nil {
-			st.grads[slices.Index(l.p.Held[r], int(s.Stage))] = l.add(lanes.DP, l.bucketWork(seg.reduce), tag, op)
+			l.completed(r, s, l.add(lanes.DP, l.bucketWork(seg.reduce), tag, op))
 		}
 		st.lastOp = op
 	}
@@ -403,4 +450,9 @@ func (l *lowering) pass(r int, s pipeline.Slot, arrived ...program.OpID) {
 	if moves && s.Phase == pipeline.F {
 		l.sendOut(r, s, st.lastOp)
 	}
+}
+
+// completed notes the collective that takes up the last gradients of a slot's stage.
+func (l *lowering) completed(r int, s pipeline.Slot, op program.OpID) {
+	l.ranks[r].grads[slices.Index(l.p.Held[r], int(s.Stage))] = op
 }

@@ -16,7 +16,6 @@ import (
 type vocabulary struct {
 	stage  int32
 	shape  pipeline.Shape
-	ranks  []int
 	done   map[pipeline.Slot][]program.OpID // by pass, the ops of the ranks that have run it
 	fwd    Block
 	bwd    Block
@@ -25,9 +24,6 @@ type vocabulary struct {
 
 func (l *lowering) newVocabulary() *vocabulary {
 	v := &vocabulary{stage: int32(len(l.p.Stages)), shape: l.p.Shape, done: map[pipeline.Slot][]program.OpID{}, logits: int64(l.p.LogitsBytes())}
-	for r := range l.ranks {
-		v.ranks = append(v.ranks, r)
-	}
 	f, b := newBuilder("vocabulary share"), newBuilder("vocabulary share backward")
 	l.vocabShare(f, b)
 	v.fwd, v.bwd = f.b, b.b
@@ -35,7 +31,7 @@ func (l *lowering) newVocabulary() *vocabulary {
 }
 
 // holds reports whether a slot is one of the vocabulary's.
-func (v *vocabulary) holds(s pipeline.Slot) bool { return v != nil && s.Stage == v.stage }
+func (v *vocabulary) holds(s pipeline.Slot) bool { return s.Stage == v.stage }
 
 // interleave puts the vocabulary's passes into the order of every rank. In the
 // steady state the last rank runs forward q and backward q-(nv-1) in a tick, rank
@@ -94,6 +90,23 @@ func (v *vocabulary) interleave(order [][]pipeline.Slot) [][]pipeline.Slot {
 	return out
 }
 
+// interlaced names the halves of passes S of the interlaced 1F1B as passes of the
+// stage after the last. The logits of all ranks end in an all-reduce, after which the
+// gradients start together.
+func (v *vocabulary) interlaced(order [][]pipeline.Slot) [][]pipeline.Slot {
+	out := make([][]pipeline.Slot, len(order))
+	for r, slots := range order {
+		for _, s := range slots {
+			if s.Phase == pipeline.S {
+				s.Phase = [...]pipeline.Phase{pipeline.F, pipeline.B}[s.Slice]
+				s.Stage, s.Slice = v.stage, 0
+			}
+			out[r] = append(out[r], s)
+		}
+	}
+	return out
+}
+
 // input lists what a slot waits for where the vocabulary has a part in it, nil
 // where that is not there yet: a share waits for the last stage's output, its
 // backward for the softmax over all shares, the last stage's backward for the
@@ -101,8 +114,6 @@ func (v *vocabulary) interleave(order [][]pipeline.Slot) [][]pipeline.Slot {
 func (v *vocabulary) input(l *lowering, s pipeline.Slot) (ops []program.OpID, known bool) {
 	of := s
 	switch {
-	case v == nil:
-		return nil, false
 	case s.Stage == v.stage && s.Phase == pipeline.F:
 		if op := l.fEnd[l.at(int(v.stage)-1, s)]; op != program.None {
 			return []program.OpID{op}, true
@@ -115,7 +126,7 @@ func (v *vocabulary) input(l *lowering, s pipeline.Slot) (ops []program.OpID, kn
 	default:
 		return nil, false
 	}
-	if len(v.done[of]) < len(v.ranks) {
+	if len(v.done[of]) < len(l.ranks) {
 		return nil, true
 	}
 	return v.done[of], true

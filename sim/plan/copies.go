@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 
 	"orrery/schedules/pipeline"
@@ -16,10 +17,12 @@ type Copies struct {
 }
 
 // layCopies fills in Copies and returns where they are. They stay empty where the
-// schedule holds every stage once.
-func (p *Plan) layCopies() []placement {
-	if pipeline.Replicas(p.Schedule) == 1 {
-		return nil
+// schedule holds every stage once. An order may have the copies of a rank's stages on
+// several others; that is an error.
+func (p *Plan) layCopies() ([]placement, error) {
+	copies := pipeline.Replicas(p.Schedule)
+	if copies == 1 {
+		return nil, nil
 	}
 	domain, stride := max(p.Scenario.Cluster.NVLinkDomain, 1), strides(p.Scenario.Parallel)["pp"]
 	var placed []placement
@@ -35,6 +38,9 @@ func (p *Plan) layCopies() []placement {
 				near++
 			}
 		}
+		if len(c.Ranks) != copies {
+			return nil, fmt.Errorf("schedule %s: the stages of rank %d have %d copies, and %d of the ranks hold all of them; want as many", p.Schedule.Name(), r, copies, len(c.Ranks))
+		}
 		n := int64(len(c.Ranks))
 		for n%near != 0 { // equal shares of each domain
 			near--
@@ -45,5 +51,5 @@ func (p *Plan) layCopies() []placement {
 			placed = append(placed, placement{c.Group, int64(c.Ranks[1]-r) * stride})
 		}
 	}
-	return placed
+	return placed, nil
 }

@@ -1,12 +1,16 @@
 package plan_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"orrery/scenarios"
 	"orrery/sim/cost"
+	"orrery/sim/plan"
 )
 
 // The ranks of Chimera's pipeline hold the model twice, and the rank opposite holds
@@ -44,4 +48,19 @@ func TestCopiesSitInDomains(t *testing.T) {
 	for _, c := range newPlan(t, values).Copies {
 		require.Equal(t, cost.Group{Ranks: 2, PerDomain: 2}, c.Group)
 	}
+}
+
+// Copies of stages that are in other combinations elsewhere are refused: whose
+// gradients are summed where is not known then.
+func TestCopiesInOtherCombinations(t *testing.T) {
+	dir := t.TempDir()
+	order := "0F0,1F1,1B1,0B0\n1F0,2F1,2B1,1B0\n2F0,2B0,0F1,0B1\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "order.csv"), []byte(order), 0o644))
+	text := "cluster = { gpu = \"h100\", gpus = 3 }\nmodel.name = \"llama3-8b\"\ntraining = { sequence_length = 4096, global_batch = 2 }\n" +
+		"parallel = { pp = 3, vp = 2 }\nschedule = { name = \"file\", file = \"order.csv\" }\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "s.toml"), []byte(text), 0o644))
+	res, err := scenarios.Load(filepath.Join(dir, "s.toml"), nil)
+	require.NoError(t, err)
+	_, err = plan.New(&res.Scenario)
+	require.ErrorContains(t, err, "the stages of rank 0 have 2 copies, and 1 of the ranks hold all of them")
 }

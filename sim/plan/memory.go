@@ -106,15 +106,21 @@ func (p *Plan) Static(rank int) Ledger {
 	if tr.Optimizer == "none" {
 		l.Optimizer = 0
 	}
-	if last := len(p.Stages) - 1; p.Slices() == 1 && p.Stages[last].Head && slices.Contains(p.Held[rank], last) {
+	if last := p.headStage(); p.Slices() == 1 && !p.VocabParallel() && slices.Contains(p.Held[rank], last) {
 		l.Logits = p.LogitsBytes()
 	}
+	p.towerStatic(rank, &l)
 	l.Workspace = p.workspaceBytes()
 	if p.Routing != nil {
 		l.Workspace += p.hottest[rank].Workspace
 		l.Replicas = p.replicaBytes(rank)
 	}
 	return l
+}
+
+// headStage is the stage that has the output layer.
+func (p *Plan) headStage() int {
+	return slices.IndexFunc(p.Stages, func(s Stage) bool { return s.Head })
 }
 
 // largestUnit is the number of parameters of the largest FSDP unit of a rank.
@@ -213,7 +219,7 @@ func (p *Plan) ActivationBytes(stage int) float64 {
 			sum += t * p.layerBytes(st.First+i, true)
 		}
 	}
-	if st.Head && !p.VocabParallel() {
+	if st.Head && (!p.VocabParallel() || p.VocabPasses()) {
 		sum += 2 * t * input // input and output of the final norm
 		if p.Slices() > 1 {
 			sum += p.LogitsBytes()

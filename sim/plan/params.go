@@ -1,6 +1,9 @@
 package plan
 
-import "orrery/models"
+import (
+	"orrery/models"
+	"orrery/schedules/pipeline"
+)
 
 // LayerParams is the number of parameters of a layer on one rank, before
 // sharding over data-parallel ranks: dense parts cut over TP (norms, router and
@@ -12,7 +15,7 @@ func (p *Plan) LayerParams(layer int64) (dense, expert int64) {
 		down := p.Model.Hidden * (a.QLoRA + a.KVLoRA + a.Rope)
 		attn = (l.Attn-down)/par.TP + down
 	}
-	dense = attn + l.Norms + l.Router + (l.MLP+l.Shared)/par.TP
+	dense = attn + l.Norms + l.Router + (l.MLP+l.Shared)/par.TP + l.Whole
 	return dense, l.Experts / (par.EP * par.ETP)
 }
 
@@ -46,8 +49,28 @@ func (p *Plan) HeadExpertParams() int64 {
 // embedding and the output layer.
 func (p *Plan) VocabParallel() bool { return p.Scenario.Schedule.VocabParallel }
 
-// VocabShareParams is that share, with the final norm on every rank; zero
-// without vocabulary parallelism. Tied weights are one matrix.
+// VocabPasses reports whether those shares have passes of their own in the order
+// (vocabulary-parallel 1F1B), in which case the final norm stays on the last stage.
+func (p *Plan) VocabPasses() bool {
+	_, own := p.Schedule.(pipeline.Vocabulary1F1B)
+	return own
+}
+
+// StageHeadParams is what the last stage holds of the head: all, or with
+// vocabulary parallelism what is not cut.
+func (p *Plan) StageHeadParams() int64 {
+	switch {
+	case p.VocabPasses():
+		return p.Model.FinalNormParams()
+	case p.VocabParallel():
+		return 0
+	}
+	return p.HeadParams()
+}
+
+// VocabShareParams is that share, with the final norm on every rank where it is
+// cut into passes of stages; zero without vocabulary parallelism. Tied weights are
+// one matrix.
 func (p *Plan) VocabShareParams() int64 {
 	if !p.VocabParallel() {
 		return 0
@@ -56,7 +79,11 @@ func (p *Plan) VocabShareParams() int64 {
 	if !p.Model.Tied {
 		n += p.Vocab * p.Model.Hidden / p.Scenario.Parallel.TP
 	}
-	return n/p.Scenario.Parallel.PP + p.Model.FinalNormParams()
+	n /= p.Scenario.Parallel.PP
+	if !p.VocabPasses() {
+		n += p.Model.FinalNormParams()
+	}
+	return n
 }
 
 // OptimizerElements is the number of parameters that one rank updates.
@@ -104,8 +131,8 @@ func (p *Plan) RankParams(rank int) (dense, expert int64) {
 		if st.Embedding && !p.VocabParallel() {
 			dense += p.EmbeddingParams()
 		}
-		if st.Head && !p.VocabParallel() {
-			dense += p.HeadParams()
+		if st.Head {
+			dense += p.StageHeadParams()
 			expert += p.HeadExpertParams()
 		}
 	}

@@ -37,7 +37,14 @@ type Plan struct {
 	hottest []Hottest  // by pipeline rank; nil without Routing
 	expert  [3]float64 // what experts keep for a pass at an even load; with Routing
 
-	adapters []int64 // LoRA parameters by pipeline rank
+	// Batches are the shapes of the passes of each microbatch, one pass or with
+	// consistency regularisation two, of a model that lists its layers; nil where
+	// sequences are whole.
+	Batches                             [][]models.Batch
+	stepTokens, ownTokens, paddedTokens int64 // see StepTokens and PaddingShare
+
+	towers   [3]*Tower // by module; nil for the LLM
+	adapters []int64   // LoRA parameters by pipeline rank
 	shares   map[cost.Group]fabricShare
 }
 
@@ -46,6 +53,11 @@ type Stage struct {
 	First, Layers int64 // layers First … First+Layers-1
 	Embedding     bool
 	Head          bool // final norm, output layer, loss and MTP layers
+
+	// Of an encoder or a generator, whose stages have none of the above.
+	Module                  pipeline.Module
+	TowerFirst, TowerLayers int64
+	Outer, Connector        bool // the end that faces the data, and the one that faces the LLM
 }
 
 // Groups tells where the ranks of each communicator sit, and the NIC rate of a
@@ -71,8 +83,12 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 		return nil, fmt.Errorf("global batch %d is not a multiple of micro batch %d x dp %d", tr.GlobalBatch, tr.MicroBatch, par.DP)
 	}
 	p.Tokens = tr.MicroBatch * p.SliceSeq()
+	p.drawBatches()
 	pad := max(tr.VocabPad, 1) * par.TP
 	p.Vocab = (s.Model.Vocab + pad - 1) / pad * pad
+	if err := p.layTowers(); err != nil {
+		return nil, err
+	}
 	if err := p.schedule(); err != nil {
 		return nil, err
 	}
@@ -81,8 +97,11 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 	}
 	var placed []placement
 	p.Groups, placed = groups(s)
-	placed = append(placed, p.layCopies()...)
-	if err := p.fabric(placed); err != nil {
+	copies, err := p.layCopies()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.fabric(slices.Concat(placed, copies, p.placeTowers())); err != nil {
 		return nil, err
 	}
 	return p, p.adapterParams()
@@ -91,25 +110,59 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 func (p *Plan) layStages() error {
 	par := p.Scenario.Parallel
 	n := int64(pipeline.Stages(p.Schedule, p.Shape))
+	var of [3]int // stages of each module
+	if m, ok := p.Schedule.(pipeline.Multimodal); ok {
+		of = m.ModuleStages(p.Shape)
+		n = int64(of[pipeline.LLM])
+	}
 	if int64(len(par.LayersPerStage)) != n {
 		return fmt.Errorf("layers_per_stage has %d entries, schedule %s of pp %d and vp %d has %d stages", len(par.LayersPerStage), p.Schedule.Name(), par.PP, par.VP, n)
 	}
+	p.layTowerStages(pipeline.Encoder, of[pipeline.Encoder])
 	first := int64(0)
 	for i, l := range par.LayersPerStage {
-		p.Stages = append(p.Stages, Stage{First: first, Layers: l, Embedding: i == 0, Head: int64(i) == n-1})
+		p.Stages = append(p.Stages, Stage{First: first, Layers: l, Embedding: i == 0 && p.Model.Net == nil, Head: int64(i) == n-1 && p.Model.Net == nil})
 		first += l
 	}
 	if first != p.Model.Layers {
 		return fmt.Errorf("layers_per_stage sums to %d layers, the model has %d", first, p.Model.Layers)
 	}
+	p.layTowerStages(pipeline.Generator, of[pipeline.Generator])
 	return nil
+}
+
+// layTowerStages cuts a tower evenly; the first stages have what is left over.
+func (p *Plan) layTowerStages(m pipeline.Module, stages int) {
+	if stages == 0 {
+		return
+	}
+	t := p.towers[m]
+	t.Whole = pipeline.WholeOnEvery(p.Schedule)
+	layers, n := t.Model.Body.Layers, int64(stages)
+	first := int64(0)
+	for i := range n {
+		l := layers / n
+		if i < layers%n {
+			l++
+		}
+		begin, end := i == 0, i == n-1
+		st := Stage{Module: m, TowerFirst: first, TowerLayers: l, Outer: begin, Connector: end}
+		if m == pipeline.Generator { // which has the LLM before it and the data behind it
+			st.Outer, st.Connector = begin || end, begin
+		}
+		p.Stages = append(p.Stages, st)
+		first += l
+	}
 }
 
 func (p *Plan) schedule() error {
 	sc, par := p.Scenario.Schedule, p.Scenario.Parallel
-	s, err := pipeline.Lookup(sc.Name)
+	s, err := sc.Order()
 	if err != nil {
 		return err
+	}
+	if m, ok := s.(pipeline.Multimodal); ok {
+		s = m.With(p.modules())
 	}
 	p.Schedule = s
 	p.Shape = pipeline.Shape{Devices: int(par.PP), Virtual: int(par.VP), Microbatches: int(p.Microbatches), Slices: int(sc.Slices), Group: int(sc.GroupSize)}

@@ -210,7 +210,7 @@ func newRouteWorker(p *Plan, out []*Routing) *routeWorker {
 func (w *routeWorker) layer(group, layer int) error {
 	r := w.out[0]
 	ro := w.p.Scenario.Routing
-	loads, err := w.p.loads(group, int(r.Layers[layer]))
+	loads, err := w.p.expertLoads(group, int(r.Layers[layer]))
 	if err != nil {
 		return err
 	}
@@ -357,8 +357,8 @@ type loadSource struct {
 	pairs  int64              // of a microbatch, that a file is held to
 }
 
-// loads are the loads of a layer in a group.
-func (p *Plan) loads(group, layer int) (*loadSource, error) {
+// expertLoads are the loads of a layer in a group.
+func (p *Plan) expertLoads(group, layer int) (*loadSource, error) {
 	ro, n, moe := p.Scenario.Routing, int(p.Scenario.Parallel.EP), p.Model.MoE
 	src := &loadSource{pairs: int64(n) * p.routedTokens() * moe.TopK}
 	if ro.File != "" {

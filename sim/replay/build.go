@@ -47,6 +47,8 @@ func replayable(run *sim.Run, opt Options) error {
 	s := run.Scenario
 	ranks := len(run.Step.Lanes)
 	switch {
+	case len(run.Plan.Towers()) > 0:
+		return fmt.Errorf("%s has an encoder or a generator, whose passes cannot be replayed; stages of an LLM alone can", s.Name)
 	case opt.Rank < 0 || opt.Rank >= ranks:
 		return fmt.Errorf("stage %d: the pipeline has ranks 0 to %d", opt.Rank, ranks-1)
 	case run.Program != run.Step.Program:
@@ -57,6 +59,10 @@ func replayable(run *sim.Run, opt Options) error {
 		return fmt.Errorf("parallel.zero is %d: parameters or gradients that are gathered are not replayed; want 0 or 1", s.Parallel.ZeRO)
 	case s.Schedule.VocabParallel:
 		return errors.New("schedule.vocab_parallel is true: a vocabulary cut over stages is not replayed; want false")
+	case s.Schedule.WeightPieces:
+		return errors.New("schedule.weight_pieces is true: weight gradients in pieces are not replayed; want false")
+	case s.Model.Net != nil:
+		return fmt.Errorf("model.name is %q: a model that lists its layers is not replayed; want a decoder-only transformer", s.Model.Name)
 	case s.Schedule.ContextExchange:
 		return errors.New("schedule.context_exchange is true: keys of other ranks are not replayed; want false")
 	case s.Schedule.Offload > 0:

@@ -25,7 +25,7 @@ const (
 type Export struct {
 	Format  string `json:"format"`
 	Version int    `json:"version"`
-	Digest  string `json:"digest"` // SHA-256 of the document with this field empty
+	Digest  string `json:"digest"` // SHA-256 of what runs, in hex: see work
 
 	Name     string `json:"name"`
 	Scenario string `json:"scenario"`
@@ -203,11 +203,28 @@ type Lived struct {
 	AtPS    int64 `json:"at_ps"`
 }
 
-// digest is the SHA-256 of an export without its digest.
+// work is what a GPU runs: passes, their kernels and sizes. Prices, memory and the
+// GPU that they are of are left out, so that a result can be held against the
+// prices of another day and GPU.
+func (e *Export) work() *Export {
+	w := &Export{Format: e.Format, Version: e.Version, Name: e.Name, Rank: e.Rank, Model: e.Model, Settings: e.Settings, Chunks: e.Chunks}
+	w.Settings.FlashAttention2, w.Settings.HostPerLaunchPS = false, 0
+	for _, b := range e.Blocks {
+		ops := make([]Op, len(b.Ops))
+		for i, op := range b.Ops {
+			ops[i] = Op{Name: op.Name, Lane: op.Lane, Kernel: op.Kernel, Recompute: op.Recompute, Wgrad: op.Wgrad}
+			ops[i].Kernel.Text, ops[i].Kernel.Op = "", "" // how it is priced; its sizes stay
+		}
+		w.Blocks = append(w.Blocks, Block{b.Name, ops})
+	}
+	for _, p := range e.Passes {
+		w.Passes = append(w.Passes, Pass{Kind: p.Kind, Stage: p.Stage, Microbatch: p.Microbatch, Slice: p.Slice, Blocks: p.Blocks})
+	}
+	return w
+}
+
 func (e *Export) digest() (string, error) {
-	c := *e
-	c.Digest = ""
-	b, err := json.Marshal(&c)
+	b, err := json.Marshal(e.work())
 	if err != nil {
 		return "", err
 	}

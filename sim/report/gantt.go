@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"io"
 	"strings"
 
@@ -23,7 +24,8 @@ type GanttLane struct {
 // GanttBar is one pass.
 type GanttBar struct {
 	Start, End float64
-	// Kind is the pass's letter: F, B, I, W or S.
+	// Kind is the pass's letter: F, B, I, W or S, or EF, EB, GF, GB of an encoder or a
+	// generator.
 	Kind string
 	// Label is what is written into the bar where it fits ("12").
 	Label string
@@ -47,6 +49,10 @@ var ganttKinds = []struct {
 	{"I", "backward for inputs", text.BgCyan, "#7fcdbb"},
 	{"W", "backward for weights", text.BgYellow, "#e69f00"},
 	{"S", "output layer", text.BgMagenta, "#cc79a7"},
+	{"EF", "encoder forward", text.BgHiYellow, "#f0e442"},
+	{"EB", "encoder backward", text.BgYellow, "#e69f00"},
+	{"GF", "generator forward", text.BgHiMagenta, "#cc79a7"},
+	{"GB", "generator backward", text.BgMagenta, "#d55e00"},
 }
 
 // TextGantt draws the chart in 80 columns: a column a unit of time or more where
@@ -71,14 +77,29 @@ func TextGantt(w io.Writer, g Gantt, colour bool) error {
 		p.cells(columnsOf(lane, g.End, columns), lane)
 		p.printf("\n")
 	}
-	var keys []string
+	p.legend(g, label+1, fmt.Sprintf(". idle; a column is %.3g", g.End/float64(columns)))
+	return p.err
+}
+
+// legend prints what letters mean, and the last text, in lines that fit.
+func (p *printer) legend(g Gantt, indent int, last string) {
+	at := indent - 1
+	p.printf("%*s", at, "")
+	put := func(shown, plain, after string) {
+		if at >= indent && at+1+len(plain)+len(after) > Width {
+			p.printf("\n%*s", indent-1, "")
+			at = indent - 1
+		}
+		p.printf(" %s%s", shown, after)
+		at += 1 + len(plain) + len(after)
+	}
 	for _, k := range ganttKinds {
 		if g.has(k.kind) {
-			keys = append(keys, p.paint(k.colour, k.kind)+" "+k.name)
+			put(p.paint(k.colour, k.kind)+" "+k.name, k.kind+" "+k.name, ",")
 		}
 	}
-	p.printf("%-*s %s, . idle; a column is %.3g\n", label, "", strings.Join(keys, ", "), g.End/float64(columns))
-	return p.err
+	put(last, last, "")
+	p.printf("\n")
 }
 
 func (g Gantt) has(kind string) bool {

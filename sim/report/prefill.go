@@ -35,7 +35,7 @@ func Prefill(w io.Writer, r *sim.PrefillResult, colour bool) error {
 	p.table(cols, table.Row{"first token after", "requests/s", "mean", "p50", "p90", "p99"}, waits)
 	p.para("before, after: imbalance of ranks, largest load over the mean; over: largest load over its certified bound; batch: a full one on all ranks; requests/s: most that meet the objective.")
 	p.printf("\n")
-	p.expect(&sim.Result{Expect: r.Expect})
+	p.expectations(r.Expect)
 	for _, x := range r.Warnings {
 		p.para("warning: " + x)
 	}

@@ -23,10 +23,12 @@ func Text(w io.Writer, r *sim.Result, colour bool) error {
 	p := &printer{w: w, colour: colour}
 	p.headline(r)
 	p.breakdown(r)
+	p.modules(r)
 	p.memory(r)
 	p.experts(r)
 	p.path(r)
-	p.expect(r)
+	p.launching(r)
+	p.expectations(r.Expect)
 	for _, x := range r.Warnings {
 		p.para("warning: " + x)
 	}
@@ -88,19 +90,32 @@ func (p *printer) headline(r *sim.Result) {
 	row := func(k, v, note string) table.Row { return table.Row{k, v, note} }
 	p.table([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}, {Number: 3, WidthMax: 44}}, nil, []table.Row{
 		row("step time", seconds(r.StepTimeS), fmt.Sprintf("± %.0f %% (90 %% interval)", 100*r.StepTimeRelError)),
-		row("throughput", fmt.Sprintf("%.0f tokens/s/GPU", r.TokensPerSPerGPU), fmt.Sprintf("%d GPUs, schedule %s", r.GPUs, r.Schedule)),
+		row("throughput", fmt.Sprintf("%.0f tokens/s/GPU", r.TokensPerSPerGPU), where(r)),
 		row("model FLOP/s", fmt.Sprintf("%.1f TFLOP/s/GPU", r.ModelTFLOPSPerGPU), fmt.Sprintf("MFU %.1f %% of the peak of the precision", 100*r.MFU)),
 		row("bubble", fmt.Sprintf("%.1f %%", 100*r.BubbleFraction), fmt.Sprintf("exposed communication %.1f %%", 100*r.ExposedCommFraction)),
+		row("launches", fmt.Sprintf("%d kernels", r.Launching.Kernels), fmt.Sprintf("launch-bound %.1f %% of the step", 100*r.Launching.BoundFraction)),
 		row("peak memory", fmt.Sprintf("%.1f GiB", r.PeakMemoryGiB), fits),
 		row("prices", r.Profile, sources(r)),
 	})
 }
 
-func sources(r *sim.Result) string {
+// where is on how many GPUs, by which schedule, with how much padding.
+func where(r *sim.Result) string {
+	s := fmt.Sprintf("%d GPUs, schedule %s", r.GPUs, r.Schedule)
+	if r.PaddingFraction > 0 {
+		s += fmt.Sprintf(", padding %.0f %%", 100*r.PaddingFraction)
+	}
+	return s
+}
+
+func sources(r *sim.Result) string { return shares(r.Sources) }
+
+// shares lists what makes up at least one per cent.
+func shares(of map[string]float64) string {
 	var parts []string
-	for _, s := range byValue(r.Sources) {
-		if r.Sources[s] >= 0.01 {
-			parts = append(parts, fmt.Sprintf("%.0f %% %s", 100*r.Sources[s], s))
+	for _, s := range byValue(of) {
+		if of[s] >= 0.01 {
+			parts = append(parts, fmt.Sprintf("%.0f %% %s", 100*of[s], s))
 		}
 	}
 	return strings.Join(parts, ", ")
@@ -119,6 +134,23 @@ func (p *printer) breakdown(r *sim.Result) {
 	}
 	p.table([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}, {Number: 3, Align: text.AlignRight}},
 		table.Row{"where the time goes (mean rank)", "time", "share", ""}, rows)
+}
+
+// modules prints what encoder and generator take of a rank.
+func (p *printer) modules(r *sim.Result) {
+	if len(r.Modules) == 0 {
+		return
+	}
+	var rows []table.Row
+	for _, m := range r.Modules {
+		rows = append(rows, table.Row{m.Module, fmt.Sprintf("%.2f B", m.Params/1e9), fmt.Sprintf("%.0f (%d)", m.Tokens, m.MaxTokens),
+			seconds(m.ForwardS), seconds(m.BackwardS), m.LiveUnits, fmt.Sprintf("%.1f", m.UnitGiB), fmt.Sprintf("%.1f", m.PeakGiB)})
+	}
+	var right []table.ColumnConfig
+	for n := 2; n <= 8; n++ {
+		right = append(right, table.ColumnConfig{Number: n, Align: text.AlignRight})
+	}
+	p.table(right, table.Row{"module", "params", "tokens (max)", "forward", "backward", "held", "GiB each", "peak"}, rows)
 }
 
 func (p *printer) memory(r *sim.Result) {
@@ -147,12 +179,30 @@ func (p *printer) path(r *sim.Result) {
 	p.printf("\n")
 }
 
-func (p *printer) expect(r *sim.Result) {
-	if len(r.Expect) == 0 {
+// launching says where a step is bound by launches, and what would change it.
+func (p *printer) launching(r *sim.Result) {
+	s := r.Launching.String()
+	if s == "" {
+		return
+	}
+	p.para(p.paint(text.FgYellow, s))
+	p.printf("\n")
+	var rows []table.Row
+	for _, c := range r.Launching.Changes {
+		rows = append(rows, table.Row{c.Change, fmt.Sprintf("%.2f x", c.Speedup), fmt.Sprintf("%.0f %%", 100*c.BoundFraction)})
+	}
+	if rows != nil {
+		p.table([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}, {Number: 3, Align: text.AlignRight}},
+			table.Row{"what to change, each alone", "tokens/s", "launch-bound"}, rows)
+	}
+}
+
+func (p *printer) expectations(all []sim.Expectation) {
+	if len(all) == 0 {
 		return
 	}
 	var rows []table.Row
-	for _, e := range r.Expect {
+	for _, e := range all {
 		verdict := p.paint(text.FgGreen, "ok")
 		if !e.OK {
 			verdict = p.paint(text.FgRed, "off")
@@ -168,7 +218,7 @@ func (p *printer) expect(r *sim.Result) {
 	p.table([]table.ColumnConfig{right(2), right(3), right(4), right(5)},
 		table.Row{"held against", "published", "predicted", "error", "allowed", ""}, rows)
 	seen := map[string]bool{}
-	for _, e := range r.Expect {
+	for _, e := range all {
 		if !seen[e.Source] {
 			p.para("source: " + e.Source)
 			seen[e.Source] = true

@@ -25,5 +25,9 @@ func Trace(run *sim.Run) *trace.Trace {
 		return fmt.Sprintf("%s mb %d", name, tag.Microbatch),
 			[]trace.Arg{{Key: "stage", Value: int64(tag.Stage)}, {Key: "microbatch", Value: int64(tag.Microbatch)}}
 	}
-	return trace.FromTimeline(run.Timeline, trace.Options{RankName: run.RankName, Label: label, HeldBytes: run.HeldBytes()})
+	var classes []trace.MemoryClass
+	for _, m := range run.Result.Modules {
+		classes = append(classes, trace.MemoryClass{Class: m.MemoryClass(), Name: m.Module + " GiB"})
+	}
+	return trace.FromTimeline(run.Timeline, trace.Options{RankName: run.RankName, Label: label, HeldBytes: run.HeldBytes(), Classes: classes})
 }

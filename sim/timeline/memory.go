@@ -30,15 +30,27 @@ type MemoryPoint struct {
 // stream-ordered allocator reuses them), then events count in order of ops. An
 // allocation and its free in the same instant leave no trace.
 func (t *Timeline) Memory() []Memory {
+	return t.memory(func(program.MemEvent) bool { return true })
+}
+
+// MemoryOf is Memory of the events of one class alone.
+func (t *Timeline) MemoryOf(class uint8) []Memory {
+	return t.memory(func(m program.MemEvent) bool { return m.Class == class })
+}
+
+func (t *Timeline) memory(of func(program.MemEvent) bool) []Memory {
 	p := t.Program
 	classes := 0
-	events := make([]memoryEvent, len(p.Mem))
-	for i, m := range p.Mem {
+	events := make([]memoryEvent, 0, len(p.Mem))
+	for _, m := range p.Mem {
+		if !of(m) {
+			continue
+		}
 		at := t.End[m.Op]
 		if m.AtStart {
 			at = t.Start[m.Op]
 		}
-		events[i] = memoryEvent{at, m}
+		events = append(events, memoryEvent{at, m})
 		classes = max(classes, int(m.Class)+1)
 	}
 	slices.SortStableFunc(events, func(a, b memoryEvent) int {

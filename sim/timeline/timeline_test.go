@@ -131,3 +131,36 @@ func TestMemoryOfOneInstant(t *testing.T) {
 		PeakByClass: []int64{0, 100},
 	}}, tl.Memory())
 }
+
+// The memory of each class alone adds up to the memory of all.
+func TestMemoryOfClasses(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := &program.Program{}
+		lane := p.AddLane(0, "compute")
+		w := p.AddWork(program.Work{})
+		n := rapid.IntRange(1, 8).Draw(t, "ops")
+		tl := timeline.Timeline{Program: p}
+		for i := range n {
+			op := p.Add(lane, w)
+			tl.Start, tl.End = append(tl.Start, unit.Time(2*i)), append(tl.End, unit.Time(2*i+1))
+			for range rapid.IntRange(0, 3).Draw(t, "events") {
+				p.Mem = append(p.Mem, program.MemEvent{Op: op, Class: uint8(rapid.IntRange(0, 2).Draw(t, "class")),
+					AtStart: rapid.Bool().Draw(t, "at start"), Bytes: rapid.Int64Range(-50, 50).Draw(t, "bytes")})
+			}
+		}
+		final := func(m []timeline.Memory) int64 {
+			if c := m[0].Curve; len(c) > 0 {
+				return c[len(c)-1].Bytes
+			}
+			return 0
+		}
+		sum, peaks := int64(0), int64(0)
+		for class := range uint8(3) {
+			m := tl.MemoryOf(class)
+			sum, peaks = sum+final(m), peaks+m[0].Peak.Bytes
+		}
+		all := tl.Memory()
+		require.Equal(t, final(all), sum)
+		require.LessOrEqual(t, all[0].Peak.Bytes, peaks)
+	})
+}

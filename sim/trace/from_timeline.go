@@ -18,6 +18,14 @@ type Options struct {
 	// HeldBytes is what each rank holds beside the program's memory events, from
 	// the start; it may be shorter than there are ranks.
 	HeldBytes []unit.Bytes
+	// Classes name counters of their own for classes of memory events.
+	Classes []MemoryClass
+}
+
+// MemoryClass is a class of memory events with the name of its counter.
+type MemoryClass struct {
+	Class uint8
+	Name  string
 }
 
 // MemoryCounter is the name of the counter of a rank's memory, in GiB.
@@ -26,7 +34,7 @@ const MemoryCounter = "memory GiB"
 // FromTimeline shows a timeline: a process for each rank, a thread for each of
 // its lanes, a slice for each op in the order of ops with its number and that of
 // its blocker, an arrow from each send to the ops that wait for it, and a counter
-// of each rank's memory.
+// of each rank's memory, with those of named classes of it.
 func FromTimeline(tl *timeline.Timeline, o Options) *Trace {
 	p := tl.Program
 	t := &Trace{Slices: make([]Slice, 0, p.Len())}
@@ -69,6 +77,13 @@ func FromTimeline(tl *timeline.Timeline, o Options) *Trace {
 		t.Counters = append(t.Counters, Counter{Rank: r, Name: MemoryCounter, Value: held.GiB()})
 		for _, pt := range memory[r].Curve {
 			t.Counters = append(t.Counters, Counter{r, MemoryCounter, pt.At, (held + unit.Bytes(pt.Bytes)).GiB()})
+		}
+	}
+	for _, c := range o.Classes {
+		for r, m := range tl.MemoryOf(c.Class) {
+			for _, pt := range m.Curve {
+				t.Counters = append(t.Counters, Counter{r, c.Name, pt.At, unit.Bytes(pt.Bytes).GiB()})
+			}
 		}
 	}
 	return t

@@ -152,11 +152,11 @@ func parallel(r Row, v map[string]any) error {
 			v["parallel.etp"] = int64(etp)
 		}
 	}
-	switch {
-	case strings.Contains(r["schedule"], ":") && !strings.HasSuffix(r["schedule"], ":baseline"):
+	if strings.Contains(r["schedule"], "zero") {
 		return inexpressible("schedule " + r["schedule"] + " is not in the catalogue")
-	case strings.Contains(r["schedule"], "zero"):
-		return inexpressible("schedule " + r["schedule"] + " is not in the catalogue")
+	}
+	if err := vocabularySchedule(r, v); err != nil {
+		return err
 	}
 	switch z := r["zero"]; {
 	case strings.Contains(z, "zero3"), z == "fsdp", z == "fsdp2":

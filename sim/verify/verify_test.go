@@ -90,7 +90,8 @@ func TestExpress(t *testing.T) {
 		{"seq", "", "seq is not given"},
 		{"layers", "", "layers are not given"},
 		{"model", "nemotron3-nano", "Mamba"},
-		{"schedule", "1f1b:vocab-2", "not in the catalogue"},
+		{"schedule", "1f1b:vocab-3", "not in the catalogue"},
+		{"schedule", "1f1b:redis", "hidden is not given"},
 		{"precision", "int4", "no price"},
 		{"gbs", "x", "not a whole number"},
 	} {
@@ -123,4 +124,33 @@ func TestQuantile(t *testing.T) {
 	require.InDelta(t, 2.5, quantile([]float64{1, 2, 3, 4}, 0.5), 1e-12)
 	require.InDelta(t, 4.0, quantile([]float64{1, 2, 3, 4}, 1), 1e-12)
 	require.Equal(t, Errors{Count: 3, Median: 2, Mean: 2, P90: 2.8}, errorsOf([]float64{3, 1, 2}))
+}
+
+// Vocabulary parallelism's rows: barriers by method, and layers moved away from the
+// stage with the output layer. 0.7, 1.4, 2.8 and 5.7 layers are the output layer of
+// the 4B model's vocabularies.
+func TestVocabularySchedules(t *testing.T) {
+	row := Row{"id": "x", "source": "sail-sg/VocabularyParallelism artifact", "gpu": "A100", "n_gpus": "8", "model": "gpt-4b-vp", "layers": "32",
+		"hidden": "3072", "seq": "4096", "gbs": "128", "mbs": "1", "tp": "1", "pp": "8", "precision": "bf16"}
+	for vocab, want := range map[string][]int64{
+		"32000":  {4, 4, 4, 4, 4, 4, 4, 4},
+		"64000":  {4, 4, 4, 5, 4, 4, 4, 3},
+		"128000": {4, 4, 5, 5, 4, 4, 4, 2},
+		"256000": {4, 5, 5, 5, 5, 4, 4, 0},
+	} {
+		row["vocab"], row["schedule"] = vocab, "1f1b:redis"
+		v, err := Express(row)
+		require.NoError(t, err)
+		require.Equal(t, want, v["parallel.layers_per_stage"], vocab)
+	}
+	row["schedule"] = "1f1b:interlaced"
+	v, err := Express(row)
+	require.NoError(t, err)
+	require.Equal(t, "interlaced_1f1b", v["schedule.name"])
+	for method, barriers := range map[string]int64{"vocab-1": 2, "vocab-2": 1} {
+		row["schedule"] = "1f1b:" + method
+		v, err := Express(row)
+		require.NoError(t, err)
+		require.Equal(t, barriers, v["schedule.barriers"])
+	}
 }

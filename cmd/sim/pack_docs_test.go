@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"orrery/schedules/packing"
+)
+
+// The tables of docs/packing.md are what the program says: run this test with -update.
+func TestPackingDocsAreCurrent(t *testing.T) {
+	const path = "../../docs/packing.md"
+	have, err := os.ReadFile(path)
+	require.NoError(t, err)
+	distributions := []string{"wikipedia", "web", "long_context"}
+	var packers, variants []namedPacker
+	for _, p := range packing.All() {
+		packers = append(packers, namedPacker{p.Name(), p})
+	}
+	for _, v := range packing.Ablation() {
+		variants = append(variants, namedPacker{v.Name, v.Packs})
+	}
+	want := string(have)
+	for mark, list := range map[string][]namedPacker{"results": packers, "ablation": variants} {
+		want = between(t, want, mark, packingTable(t, distributions, list))
+	}
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
+		return
+	}
+	require.Equal(t, want, string(have), "docs/packing.md is not current: go test ./cmd/sim -run PackingDocs -update")
+}
+
+// between replaces what stands between a mark and the end that follows it.
+func between(t *testing.T, text, mark, with string) string {
+	before, rest, ok := strings.Cut(text, "<!-- "+mark+" -->\n")
+	require.True(t, ok, mark)
+	_, after, ok := strings.Cut(rest, "<!-- end -->")
+	require.True(t, ok, mark)
+	return before + "<!-- " + mark + " -->\n" + with + "<!-- end -->" + after
+}
+
+func packingTable(t *testing.T, distributions []string, list []namedPacker) string {
+	var b strings.Builder
+	b.WriteString("| |")
+	for _, d := range distributions {
+		fmt.Fprintf(&b, " %s | x | gap |", d)
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", 3*len(distributions)) + "\n")
+	cells := make([]string, len(list))
+	for _, d := range distributions {
+		c := packCmd{Distribution: d, Samples: 65536, Seed: 1, DP: 8, PP: 4, CP: 4, TP: 1, Context: 131072, Model: "llama3-8b"}
+		job, err := c.job()
+		require.NoError(t, err)
+		lengths, _, err := c.lengths()
+		require.NoError(t, err)
+		steps := packing.Steps(lengths, 64*c.Context)[:1]
+		lengths = lengths[:len(steps[0])]
+		base, err := packing.Lookup("fixed")
+		require.NoError(t, err)
+		fixed, err := runPacker(namedPacker{"fixed", base}, job, lengths, steps)
+		require.NoError(t, err)
+		for i, p := range list {
+			r, err := runPacker(p, job, lengths, steps)
+			require.NoError(t, err)
+			require.True(t, r.Fits, "%s does not fit: say so in the table", p.name)
+			cells[i] += fmt.Sprintf(" %.2f | %.2f | %.0f |", r.StepS, fixed.StepS/r.StepS, 100*r.Gap)
+		}
+	}
+	for i, p := range list {
+		name := "`" + p.name + "`"
+		if strings.Contains(p.name, " ") || p.name == "all" || p.name == "none" {
+			name = p.name
+		}
+		fmt.Fprintf(&b, "| %s |%s\n", name, cells[i])
+	}
+	return b.String()
+}
