@@ -58,6 +58,10 @@ var mayDependOn = []struct {
 		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower", "sim/verify", "sim/capacity", "sim/compare", "sim/goodput"}},
 	{"sim/replay", []string{"sim", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
 		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower"}},
+	{"sim/sweep/", []string{"sim", "sim/sweep", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
+		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower"}}, // tables of its results
+	{"sim/sweep", []string{"sim", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
+		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower"}},
 	{"cmd/", []string{"sim", "sim/", "models", "schedules/", "scenarios", "calibrate", "kernels/"}},
 }
 

@@ -10,9 +10,48 @@ import (
 //go:embed *.toml */*.toml
 var files embed.FS
 
+// Folders of what is no scenario but asks about some.
+const (
+	sweepFolder    = "sweeps/"
+	capacityFolder = "capacity/"
+)
+
 // Names lists the scenarios of the catalogue, sorted; those of a folder by
 // folder/name.
 func Names() []string {
+	return slices.DeleteFunc(texts(), func(name string) bool { return !isScenario(name) })
+}
+
+func isScenario(name string) bool {
+	return !strings.HasPrefix(name, sweepFolder) && !strings.HasPrefix(name, capacityFolder)
+}
+
+// SweepNames lists the sweeps of the catalogue, sorted, as "sweeps/name".
+func SweepNames() []string {
+	return slices.DeleteFunc(texts(), func(name string) bool { return !strings.HasPrefix(name, sweepFolder) })
+}
+
+// Sweep is the text of a sweep of the catalogue.
+func Sweep(name string) ([]byte, bool) {
+	if !strings.HasPrefix(name, sweepFolder) {
+		return nil, false
+	}
+	return builtin(name)
+}
+
+// CapacityNames lists the capacity plans of the catalogue, sorted.
+func CapacityNames() []string {
+	var names []string
+	for _, name := range texts() {
+		if plan, ok := strings.CutPrefix(name, capacityFolder); ok {
+			names = append(names, plan)
+		}
+	}
+	return names
+}
+
+// texts lists all that is embedded, sorted.
+func texts() []string {
 	var names []string
 	for _, pattern := range []string{"*.toml", "*/*.toml"} {
 		paths, err := fs.Glob(files, pattern)
@@ -20,29 +59,11 @@ func Names() []string {
 			return nil
 		}
 		for _, p := range paths {
-			if !strings.HasPrefix(p, capacityFolder) {
-				names = append(names, strings.TrimSuffix(p, ".toml"))
-			}
+			names = append(names, strings.TrimSuffix(p, ".toml"))
 		}
 	}
 	slices.Sort(names)
 	return names
-}
-
-// capacityFolder holds capacity plans, which are no scenarios.
-const capacityFolder = "capacity/"
-
-// CapacityNames lists the capacity plans of the catalogue, sorted.
-func CapacityNames() []string {
-	paths, err := fs.Glob(files, capacityFolder+"*.toml")
-	if err != nil {
-		return nil
-	}
-	for i, p := range paths {
-		paths[i] = strings.TrimSuffix(strings.TrimPrefix(p, capacityFolder), ".toml")
-	}
-	slices.Sort(paths)
-	return paths
 }
 
 func builtin(name string) ([]byte, bool) {

@@ -6,8 +6,9 @@ import (
 	"slices"
 )
 
-// Data is what the sequences of a step are, where the model lists its layers: a
-// sequence is a dialogue of utterances, one where there are no dialogues.
+// Data is what the sequences of a step are. Where the model lists its layers, a
+// sequence is a dialogue of utterances, one where there are no dialogues; samples of
+// other models are whole, or packed.
 type Data struct {
 	UtteranceTokens, UtteranceSigma   float64 // of the log-normal distribution of lengths
 	DialogueUtterances, DialogueSigma float64
@@ -16,6 +17,8 @@ type Data struct {
 	Seed                              int64
 	Consistency                       bool
 	ByDialogue                        bool
+
+	Packing
 }
 
 // dataDefaults fills the lengths' distributions.
@@ -42,9 +45,10 @@ func (r *resolver) dataDefaults() {
 // checkData holds what only models that list their layers have, and what they do
 // not have, against the rest.
 func (r *resolver) checkData() {
+	r.checkPacking()
 	if r.s.Model.Net == nil {
 		for _, f := range schema {
-			if f.net && r.wrote(f.key) {
+			if f.net && f.otherData(&r.s) && r.wrote(f.key) {
 				r.fail([]string{f.key}, "sequences of a transformer are whole", show(r.given[f.key].raw), "models that list their layers, as xlm-r-base-slu and co-gat-dailydialog")
 			}
 		}

@@ -51,7 +51,9 @@ var sectionTexts = map[string]string{
 		"(layers, hidden, heads, vocab, and ffn or experts, top_k and moe_ffn). Further keys override single figures.",
 	"training": "One step.",
 	"data": "What the sequences of a step are, where the model lists its layers (`sim list models`: the `-slu` and `co-gat` ones); " +
-		"every sequence of the step has a length drawn with the seed. Such models run data parallel only.",
+		"every sequence of the step has a length drawn with the seed. Such models run data parallel only. " +
+		"Or, from `distribution` on, samples of unequal length that a packer turns into the units of the pipelines: every replica is simulated with its own. " +
+		"Without these keys every sequence has training.sequence_length tokens.",
 	"parallel":  "Who holds what.",
 	"schedule":  "The order of passes in a pipeline.",
 	"framework": "What the training framework does. The defaults are the preset's.",

@@ -7,6 +7,12 @@ func net(f *field) *field {
 	return f
 }
 
+// both marks keys that are present there and where samples are packed.
+func both(f *field) *field {
+	f.net, f.packed = true, true
+	return f
+}
+
 var dataKeys = []*field{
 	net(&field{key: "data.utterance_tokens", unit: "tokens", min: 1, max: 1e6, how: "training.sequence_length, all alike",
 		doc: "Mean tokens of an utterance; lengths are log-normal, cut at training.sequence_length.",
@@ -22,7 +28,7 @@ var dataKeys = []*field{
 	net(&field{key: "data.padding", def: "longest", names: fixed("longest", "max", "none"),
 		doc: "Sequences are padded to the `longest` of the microbatch, or to the `max`imum that training.sequence_length and longest_dialogue allow; `none` packs them.",
 		at:  func(s *Scenario) any { return &s.Data.Padding }}),
-	net(&field{key: "data.seed", def: int64(1), min: 0, max: maxInt, doc: "Seed of the lengths that the step's sequences have.",
+	both(&field{key: "data.seed", def: int64(1), min: 0, max: maxInt, doc: "Seed of the lengths that the step's sequences have.",
 		at: func(s *Scenario) any { return &s.Data.Seed }}),
 	net(&field{key: "data.consistency", def: false,
 		doc: "Each example and an augmentation of it, whose lengths are drawn too, pass through the model, and a symmetric KL term joins their outputs (arXiv:2301.02010).",

@@ -139,6 +139,7 @@ var frameworkKeys = []*field{
 // Metrics are the fields of the JSON result that [[expect]] may name.
 var Metrics = []string{"step_time_s", "tokens_per_s_per_gpu", "model_tflops_per_gpu", "hardware_tflops_per_gpu", "mfu",
 	"bubble_fraction", "exposed_comm_fraction", "launch_bound_fraction", "peak_memory_gib", "fits",
+	"packing_gap", "packing_speedup",
 	"imbalance_before", "imbalance_after", "fraction_of_ideal", "over_bound", "activation_over_ideal", "balancing_s_per_layer", "rps_at_slo", "rps_over_ideal"}
 
 // lastExpect is the entry being read.

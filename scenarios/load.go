@@ -15,18 +15,24 @@ import (
 // setFile stands for the file of an override.
 const setFile = "--set"
 
-// maxSize bounds a scenario's text.
-const maxSize = 1 << 20
-
 // Load reads a scenario from a file, or from the catalogue if the path is one
 // of Names and no such file exists. sets are overrides "path.to.key=value";
 // they win over the file. Every problem with the content is an *Error; up to
 // ten are joined.
 func Load(path string, sets []string) (*Resolved, error) {
+	r, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	return r.withSets(sets)
+}
+
+// open reads the text of a scenario and takes its values.
+func open(path string) (*resolver, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if data, ok := builtin(path); ok {
-			return Parse(path+".toml", data, sets, nil)
+		if data, ok := builtin(path); ok && isScenario(path) {
+			return read(path+".toml", data, nil)
 		}
 		e := &Error{File: path, Msg: "no such file", Nearest: unit.Nearest(path, Names())}
 		if e.Nearest == "" {
@@ -38,7 +44,7 @@ func Load(path string, sets []string) (*Resolved, error) {
 		return nil, err
 	}
 	dir := filepath.Dir(path)
-	return Parse(path, data, sets, func(name string) ([]byte, error) {
+	return read(path, data, func(name string) ([]byte, error) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(dir, name)
 		}
@@ -47,41 +53,33 @@ func Load(path string, sets []string) (*Resolved, error) {
 }
 
 // Parse reads a scenario from text. name stands for the file in errors and
-// origins; read opens model.config (nil: there are no files).
-func Parse(name string, data []byte, sets []string, read func(string) ([]byte, error)) (*Resolved, error) {
-	r := &resolver{file: name, read: read, given: map[string]*given{}, sections: map[string]place{}}
-	if len(data) > maxSize {
-		return nil, &Error{File: name, Msg: "the text is too long", Allowed: "up to 1 MiB"}
+// origins; open opens model.config (nil: there are no files).
+func Parse(name string, data []byte, sets []string, open func(string) ([]byte, error)) (*Resolved, error) {
+	r, err := read(name, data, open)
+	if err != nil {
+		return nil, err
 	}
-	var tree map[string]any
-	if _, err := toml.Decode(string(data), &tree); err != nil {
-		return nil, syntaxError(name, err)
+	return r.withSets(sets)
+}
+
+// read takes the values of a text.
+func read(name string, data []byte, open func(string) ([]byte, error)) (*resolver, error) {
+	doc, err := ReadDocument(name, data)
+	if err != nil {
+		return nil, err
 	}
-	where := locate(string(data))
-	r.sections = where.key
-	r.flatten(tree, "", where)
+	r := &resolver{file: name, read: open, given: map[string]*given{}, sections: doc.where.key}
+	r.flatten(doc.Tree, "", doc.where)
+	r.s.Name = strings.TrimSuffix(filepath.Base(name), ".toml")
+	return r, nil
+}
+
+func (r *resolver) withSets(sets []string) (*Resolved, error) {
 	for _, set := range sets {
 		r.set(set)
 	}
-	r.s.Name = strings.TrimSuffix(filepath.Base(name), ".toml")
 	return r.resolve()
 }
-
-// syntaxError is the parser's complaint in our form.
-func syntaxError(name string, err error) error {
-	var pe toml.ParseError
-	if !errors.As(err, &pe) {
-		return &Error{File: name, Msg: strings.TrimPrefix(err.Error(), "toml: ")}
-	}
-	e := &Error{File: name, Line: pe.Position.Line, Col: pe.Position.Col, Key: pe.LastKey, Msg: "not TOML: " + oneLine(strings.TrimSuffix(pe.Message, "."))}
-	if e.Line == 0 {
-		e.Line, e.Col = 1, 1
-	}
-	return e
-}
-
-// oneLine writes out the line ends that the parser quotes from the text.
-func oneLine(s string) string { return strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(s) }
 
 // flatten walks the parsed tables in the order of the text and takes each key.
 func (r *resolver) flatten(tree map[string]any, path string, where located) {

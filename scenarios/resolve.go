@@ -174,7 +174,7 @@ func (r *resolver) num(key string) int64 { return *byKey[key].at(&r.s).(*int64) 
 // open for the grid.
 func (r *resolver) plainDefaults() {
 	for _, f := range schema {
-		if f.net && r.s.Model.Net == nil {
+		if f.otherData(&r.s) {
 			continue
 		}
 		if f.def != nil && !r.auto(f.key) && !strings.HasPrefix(f.key, "expect.") && !f.absent(&r.s) {
@@ -208,6 +208,9 @@ func (r *resolver) lateDefaults() {
 	r.settle("parallel.shard", p.DP*p.CP, "derived: dp x cp")
 	if r.s.Model.Net != nil {
 		r.dataDefaults()
+	}
+	if r.s.Data.Packed() {
+		r.readLengths()
 	}
 	if r.s.Training.Finetune == "lora" {
 		r.settle("training.lora_rank", int64(16), "default")

@@ -40,6 +40,7 @@ type field struct {
 	moe      bool     // present only in mixture-of-experts models
 	of       []string // schedules that alone have the key
 	net      bool     // present only in models that list their layers
+	packed   bool     // present only where samples are packed; of both, where one of them holds
 }
 
 // maxInt bounds every integer of the language, so that products of two fit.
@@ -245,16 +246,24 @@ func (f *field) store(s *Scenario, v any) {
 	dst.Set(reflect.ValueOf(v).Convert(dst.Type()))
 }
 
+// otherData reports whether the scenario's sequences are of a kind without the key.
+func (f *field) otherData(s *Scenario) bool {
+	if !f.net && !f.packed {
+		return false
+	}
+	return (!f.net || s.Model.Net == nil) && (!f.packed || !s.Data.Packed())
+}
+
 // load reads the value; nil if the scenario has no such place.
 func (f *field) load(s *Scenario) any {
-	if f.moe && s.Model.MoE == nil || f.net && s.Model.Net == nil || len(f.of) > 0 && !slices.Contains(f.of, s.Schedule.Name) || strings.HasPrefix(f.key, "expect.") || f.absent(s) {
+	if f.moe && s.Model.MoE == nil || f.otherData(s) || len(f.of) > 0 && !slices.Contains(f.of, s.Schedule.Name) || strings.HasPrefix(f.key, "expect.") || f.absent(s) {
 		return nil
 	}
 	return reflect.ValueOf(f.at(s)).Elem().Interface()
 }
 
 var (
-	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, dataKeys, parallelKeys, scheduleKeys, frameworkKeys, routingKeys, servingKeys, encoderKeys, generatorKeys, expectKeys)
+	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, dataKeys, packingKeys, parallelKeys, scheduleKeys, frameworkKeys, routingKeys, servingKeys, encoderKeys, generatorKeys, expectKeys)
 	byKey  = index(schema)
 )
 

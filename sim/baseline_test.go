@@ -38,7 +38,7 @@ func baselines(t *testing.T) []baseline {
 		if err != nil {
 			return
 		}
-		r, err := Simulate(context.Background(), &res.Scenario, Options{quiet: true})
+		r, err := Simulate(context.Background(), &res.Scenario, Options{NoAdvice: true})
 		require.NoError(t, err, b)
 		b.mfu, b.gib, b.fits = r.Result.MFU, r.Result.PeakMemoryGiB, r.Result.Fits
 		b.schedule = res.Scenario.Schedule.Name

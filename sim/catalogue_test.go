@@ -63,7 +63,7 @@ func TestCatalogue(t *testing.T) {
 				require.InEpsilon(t, s.PeakGiB, held, 1e-6)
 			}
 			tokens := float64(run.Scenario.Training.GlobalBatch * run.Scenario.Training.SequenceLength)
-			if run.Plan.Model.Net != nil { // each sequence has a length of its own
+			if run.Plan.Model.Net != nil || run.Plan.Varlen != nil { // each sequence has a length of its own
 				tokens = float64(run.Plan.StepTokens())
 			}
 			require.InEpsilon(t, tokens, r.TokensPerSPerGPU*r.StepTimeS*float64(r.GPUs), 1e-9)

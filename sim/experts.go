@@ -98,7 +98,7 @@ func (r *Run) experts(ctx context.Context, gpu *hw.GPU) error {
 	}
 	x := r.expertsOf()
 	r.Result.Experts = x
-	if r.opt.quiet {
+	if r.opt.alone {
 		return nil
 	}
 	for _, routing := range r.loads[1:] {
@@ -130,7 +130,7 @@ func (r *Run) experts(ctx context.Context, gpu *hw.GPU) error {
 func (r *Run) under(ctx context.Context, gpu *hw.GPU, routing *plan.Routing) (*Run, error) {
 	s := *r.Scenario
 	s.Expect = nil
-	o := &Run{Scenario: &s, Plan: r.Plan.Use(routing), loads: []*plan.Routing{routing}, opt: Options{quiet: true}}
+	o := &Run{Scenario: &s, Plan: r.Plan.Use(routing), loads: []*plan.Routing{routing}, opt: Options{NoAdvice: true, alone: true}}
 	o.prices = newPrices(r.prices.profile, gpu, r.prices.host)
 	if err := o.simulate(ctx); err != nil {
 		return nil, err
@@ -250,5 +250,5 @@ func (r *Result) outOfMemory() string {
 	if worst.Expert == nil {
 		return ""
 	}
-	return fmt.Sprintf("out of memory is %s, stage %d; ", worst.Expert, worst.Stage)
+	return fmt.Sprintf("; out of memory is %s, stage %d", worst.Expert, worst.Stage)
 }

@@ -239,7 +239,7 @@ func TestOneRankStandsForTheGroup(t *testing.T) {
 		if alone {
 			values["model.experts"] = 4
 		}
-		run := simulateSmall(t, values, Options{quiet: true})
+		run := simulateSmall(t, values, Options{NoAdvice: true, alone: true})
 		all := everyRank(t, run)
 		var one unit.Time // end of the last pass, without sends, which are not in everyRank
 		p := *run.Step.Program

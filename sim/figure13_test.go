@@ -77,7 +77,7 @@ func TestFigure13(t *testing.T) {
 		require.NoError(t, err)
 		s := &res.Scenario
 		s.Routing.Balancer, s.Routing.Compare, s.Expect = c.balancer, nil, nil
-		run, err := Simulate(context.Background(), s, Options{quiet: true})
+		run, err := Simulate(context.Background(), s, Options{NoAdvice: true, alone: true})
 		require.NoError(t, err)
 		f, b := timesOfLayers(run)
 		t.Logf("%s forward %.2f %.2f %.2f, published %v; backward %.2f %.2f %.2f, published %v", c.balancer, f.experts, f.exchange, f.others, c.forward, b.experts, b.exchange, b.others, c.backward)

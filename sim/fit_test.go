@@ -23,7 +23,7 @@ func autoRun(t require.TestingT, values map[string]any) *Run {
 	}
 	res, err := scenarios.Resolve("auto", all)
 	require.NoError(t, err)
-	r, err := Simulate(context.Background(), &res.Scenario, Options{quiet: true})
+	r, err := Simulate(context.Background(), &res.Scenario, Options{NoAdvice: true})
 	require.NoError(t, err)
 	return r
 }
@@ -68,7 +68,7 @@ func TestAutoRefusesATightLimit(t *testing.T) {
 	res, err := scenarios.Resolve("tight", map[string]any{"cluster.gpu": "h100", "cluster.gpus": int64(8), "model.name": "llama3-8b", "training.sequence_length": int64(4096),
 		"parallel.pp": int64(8), "parallel.vp": int64(2), "training.global_batch": int64(16), "schedule.name": "zbv_auto", "schedule.memory_limit": 1.0})
 	require.NoError(t, err)
-	_, err = Simulate(context.Background(), &res.Scenario, Options{quiet: true})
+	_, err = Simulate(context.Background(), &res.Scenario, Options{NoAdvice: true})
 	require.ErrorContains(t, err, "schedule.memory_limit: zbv_auto: a limit of 1 microbatches is too tight")
 }
 

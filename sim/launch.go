@@ -67,7 +67,7 @@ func (r *Run) launching() {
 		BoundFraction: (waits + short).Seconds() / ranks / step, WaitFraction: waits.Seconds() / ranks / step,
 		Kernels: kernels / int64(len(r.Step.Lanes)), PerKernelUS: launch.Micros(),
 	}
-	if r.Result.Launching.BoundFraction >= launchBound && !r.opt.quiet {
+	if r.Result.Launching.BoundFraction >= launchBound && !r.opt.NoAdvice && r.Plan.Varlen == nil {
 		r.Result.Launching.Changes = r.launchChanges()
 	}
 }
@@ -121,7 +121,7 @@ func (r *Run) launchChanges() []LaunchChange {
 		if !c.apply(&s) {
 			continue
 		}
-		other, err := Simulate(context.Background(), &s, Options{quiet: true})
+		other, err := Simulate(context.Background(), &s, Options{NoAdvice: true, Profile: r.opt.Profile})
 		if err != nil || !other.Result.Fits || other.Result.TokensPerSPerGPU < 1.01*r.Result.TokensPerSPerGPU {
 			continue
 		}

@@ -29,7 +29,7 @@ var towerClasses = map[int]string{lower.MemEncoder: "encoder_activations", lower
 func (r *Run) HeldBytes() []unit.Bytes {
 	out := make([]unit.Bytes, len(r.Step.Lanes))
 	for rank := range out {
-		l := r.Plan.Static(rank)
+		l := r.Plan.Static(rank % r.stages())
 		out[rank] = unit.Bytes(l.Sum() - l.Logits - l.Workspace)
 	}
 	return out
@@ -47,6 +47,23 @@ func (r *Run) MemoryCurve(rank int) []timeline.MemoryPoint {
 	return out
 }
 
+// stages is the number of ranks of a pipeline. Where samples are packed, the lanes of
+// one replica follow those of another.
+func (r *Run) stages() int { return int(r.Scenario.Parallel.PP) }
+
+// fullest is the memory of a pipeline rank: of the replica that holds most at its peak,
+// where they differ.
+func (r *Run) fullest(stage int) timeline.Memory {
+	all := r.activations()
+	most := all[stage]
+	for rank := stage + r.stages(); rank < len(r.Step.Lanes); rank += r.stages() {
+		if all[rank].Peak.Bytes > most.Peak.Bytes {
+			most = all[rank]
+		}
+	}
+	return most
+}
+
 // activations is the memory of the program's own events, by rank.
 func (r *Run) activations() []timeline.Memory {
 	if r.inFlight == nil {
@@ -60,9 +77,10 @@ func (r *Run) activations() []timeline.Memory {
 func (r *Run) memory(gpu *hw.GPU) {
 	res := r.Result
 	gib := float64(unit.GiB)
-	for rank := range r.Step.Lanes {
-		l, peak := r.Plan.Static(rank), r.activations()[rank].Peak
-		sm := StageMemory{Stage: rank, At: r.OpName(peak.Op), Expert: r.hotRank(rank), Breakdown: map[string]float64{}}
+	for stage := range r.stages() {
+		held := r.fullest(stage)
+		l, peak := r.Plan.Static(stage), held.Peak
+		sm := StageMemory{Stage: stage, At: r.OpName(peak.Op), Expert: r.hotRank(stage), Breakdown: map[string]float64{}}
 		total := float64(peak.Bytes) + l.Sum()
 		for _, it := range l.Items() {
 			if it.Bytes > 0 {
@@ -71,7 +89,7 @@ func (r *Run) memory(gpu *hw.GPU) {
 		}
 		sm.Breakdown["activations"] = float64(peak.Bytes) / gib
 		for class, name := range towerClasses {
-			if of := r.activations()[rank].PeakByClass; class < len(of) && of[class] > 0 {
+			if of := held.PeakByClass; class < len(of) && of[class] > 0 {
 				sm.Breakdown[name] = float64(of[class]) / gib
 				sm.Breakdown["activations"] -= float64(of[class]) / gib
 			}
@@ -85,8 +103,11 @@ func (r *Run) memory(gpu *hw.GPU) {
 	have := gpu.HBM.GiB()
 	res.Fits = need <= have
 	if !res.Fits {
-		res.FitAdvice = fmt.Sprintf("does not fit by %.1f GiB (%.1f GiB allocated, with fragmentation and contexts %.1f GiB, of %.1f GiB); %s%s",
-			need-have, res.PeakMemoryGiB, need, have, res.outOfMemory(), r.cheapestFit(have))
+		res.FitAdvice = fmt.Sprintf("does not fit by %.1f GiB (%.1f GiB allocated, with fragmentation and contexts %.1f GiB, of %.1f GiB)",
+			need-have, res.PeakMemoryGiB, need, have) + res.outOfMemory()
+		if !r.opt.NoAdvice {
+			res.FitAdvice += "; " + r.cheapestFit()
+		}
 	}
 }
 
@@ -106,6 +127,9 @@ func (r *Run) OpName(id program.OpID) string {
 	if tag.Microbatch < 0 {
 		return r.Program.Works[r.Program.Work[id]].Name
 	}
+	if r.Plan.Varlen != nil {
+		return fmt.Sprintf("%s of unit %d, stage %d", what, tag.Microbatch, tag.Stage)
+	}
 	if int(tag.Stage) < len(r.Plan.Stages) && r.Plan.Stages[tag.Stage].Module != pipeline.LLM {
 		return fmt.Sprintf("%v %s of microbatch %d", r.Plan.Stages[tag.Stage].Module, what, tag.Microbatch)
 	}
@@ -123,6 +147,13 @@ func (r *Run) Tag(id program.OpID) lower.Tag {
 // RankName names a rank of the program that ran.
 func (r *Run) RankName(rank int) string {
 	pp := len(r.Step.Lanes)
+	if r.Plan.Varlen != nil {
+		name := fmt.Sprintf("replica %d, stage %d", rank%pp/r.stages(), rank%r.stages())
+		if r.folded != nil {
+			name += fmt.Sprintf(", copy %d", rank/pp)
+		}
+		return name
+	}
 	if r.folded == nil {
 		return fmt.Sprintf("stage %d", rank)
 	}
@@ -132,7 +163,7 @@ func (r *Run) RankName(rank int) string {
 // megatronEstimate is what Megatron-LM's theoretical_memory_usage.py would
 // print, in bytes.
 func (r *Run) megatronEstimate() float64 {
-	if len(r.Plan.Towers()) > 0 { // which the script does not know
+	if r.Plan.Varlen != nil || len(r.Plan.Towers()) > 0 { // neither of which the script knows
 		return 0
 	}
 	par, tr := r.Scenario.Parallel, r.Scenario.Training

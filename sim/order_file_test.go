@@ -25,7 +25,7 @@ func fromFile(t *testing.T, schedule, keys string) (named, file *Run) {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
 		res, err := scenarios.Load(path, sets)
 		require.NoError(t, err)
-		r, err := Simulate(context.Background(), &res.Scenario, Options{quiet: true})
+		r, err := Simulate(context.Background(), &res.Scenario, Options{NoAdvice: true})
 		require.NoError(t, err)
 		return r
 	}

@@ -21,7 +21,7 @@ func run(t *testing.T, name string, sets ...string) *Run {
 	t.Helper()
 	res, err := scenarios.Load(name, sets)
 	require.NoError(t, err)
-	r, err := Simulate(context.Background(), &res.Scenario, Options{quiet: true})
+	r, err := Simulate(context.Background(), &res.Scenario, Options{NoAdvice: true})
 	require.NoError(t, err)
 	return r
 }
@@ -182,7 +182,7 @@ func BenchmarkPairs(b *testing.B) {
 	require.NoError(b, err)
 	b.ReportAllocs()
 	for b.Loop() {
-		_, err := Simulate(context.Background(), &res.Scenario, Options{quiet: true})
+		_, err := Simulate(context.Background(), &res.Scenario, Options{NoAdvice: true})
 		require.NoError(b, err)
 	}
 }

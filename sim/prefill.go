@@ -150,7 +150,7 @@ func batchModels(ctx context.Context, s *scenarios.Scenario, names []string) ([]
 			return nil, err
 		}
 		for i, routing := range routings {
-			r := &Run{Scenario: &c, Plan: p.Use(routing), opt: Options{quiet: true}}
+			r := &Run{Scenario: &c, Plan: p.Use(routing), opt: Options{NoAdvice: true, alone: true}}
 			r.prices = newPrices(profile.On(gpu), gpu, hostLaunch(s, gpu))
 			if err := r.simulate(ctx); err != nil {
 				return nil, err

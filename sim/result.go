@@ -24,6 +24,8 @@ type Result struct {
 	HiddenCommS         map[string]float64 `json:"hidden_comm_s"`
 	CriticalPath        map[string]float64 `json:"critical_path"`
 	Launching           Launching          `json:"launching"`
+	// Packing is of samples of unequal length; nil where sequences are whole.
+	Packing *Packing `json:"packing,omitempty"`
 	// PaddingFraction is the share of the rows of tokens that are padding.
 	PaddingFraction float64            `json:"padding_fraction,omitempty"`
 	GPUs            int64              `json:"gpus"`

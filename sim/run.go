@@ -44,9 +44,15 @@ type Run struct {
 
 // Options change how a scenario is run, never what comes out.
 type Options struct {
-	Expand bool            // simulate every rank instead of one for each set of equal ones
-	quiet  bool            // do not look for advice: this run is advice
-	loads  []*plan.Routing // of the run that asks for advice
+	Expand   bool // simulate every rank instead of one for each set of equal ones
+	NoAdvice bool // do not run others to find what to change
+	// Profile finds the price profile of a name; nil is calibrate.Profile. Many
+	// runs may share what it returns.
+	Profile func(name string) (*cost.Profile, error)
+
+	baseline bool            // this run is what another is compared with
+	alone    bool            // do not run other balancers beside this one
+	loads    []*plan.Routing // of the run that asks for advice
 }
 
 // Simulate runs a resolved scenario.
@@ -58,7 +64,11 @@ func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, er
 	if err != nil {
 		return nil, err
 	}
-	profile, err := calibrate.Profile(s.Cluster.Profile)
+	find := opt.Profile
+	if find == nil {
+		find = calibrate.Profile
+	}
+	profile, err := find(s.Cluster.Profile)
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +78,9 @@ func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, er
 	}
 	r.prices = newPrices(profile.On(gpu), gpu, hostLaunch(s, gpu))
 	if err := r.fit(gpu); err != nil {
+		return nil, err
+	}
+	if err := r.pack(gpu); err != nil {
 		return nil, err
 	}
 	if r.loads, err = r.route(); err != nil {

@@ -61,7 +61,7 @@ func (r *Run) Sensitivity(ctx context.Context) ([]Derivative, error) {
 		}
 		makespan := r.Makespan()
 		d.Elasticity = (more - makespan).Seconds() / makespan.Seconds() / leverStep
-		again, err := Simulate(ctx, r.with(l, 1+rerunStep), Options{Expand: r.opt.Expand, quiet: true})
+		again, err := Simulate(ctx, r.with(l, 1+rerunStep), Options{Expand: r.opt.Expand, NoAdvice: true, Profile: r.opt.Profile})
 		if err != nil {
 			return nil, fmt.Errorf("%s times 1.1: %w", l.key, err)
 		}

@@ -33,7 +33,7 @@ func TestSensitivityIsTheDerivative(t *testing.T) {
 				const factor = 1 + leverStep
 				more, err := r.pathWith(l, factor)
 				require.NoError(t, err)
-				again, err := Simulate(context.Background(), r.with(l, factor), Options{quiet: true})
+				again, err := Simulate(context.Background(), r.with(l, factor), Options{NoAdvice: true})
 				require.NoError(t, err)
 				slope := func(x float64) float64 { return (x/r.Makespan().Seconds() - 1) / leverStep }
 				along, rerun := slope(more.Seconds()), slope(again.Makespan().Seconds())
@@ -53,7 +53,7 @@ func TestSensitivityOfFittedOrders(t *testing.T) {
 	for schedule, vp := range map[string]string{"zb_auto": "1", "zbv_auto": "2"} {
 		res, err := scenarios.Load("quickstart", []string{"parallel.vp=" + vp, "schedule.name=" + schedule, "training.recompute=selective:core_attn+mlp"})
 		require.NoError(t, err)
-		r, err := Simulate(context.Background(), &res.Scenario, Options{quiet: true})
+		r, err := Simulate(context.Background(), &res.Scenario, Options{NoAdvice: true})
 		require.NoError(t, err)
 		for _, l := range levers {
 			same, err := r.pathWith(l, 1)
@@ -91,7 +91,7 @@ func runOf(t *testing.T, name string) *Run {
 	t.Helper()
 	res, err := scenarios.Load(name, nil)
 	require.NoError(t, err)
-	r, err := Simulate(context.Background(), &res.Scenario, Options{quiet: true})
+	r, err := Simulate(context.Background(), &res.Scenario, Options{NoAdvice: true})
 	require.NoError(t, err)
 	return r
 }

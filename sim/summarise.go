@@ -28,7 +28,7 @@ func (r *Run) summarise(ctx context.Context, gpu *hw.GPU) error {
 		peak = p
 	}
 	res := &Result{
-		Name: s.Name, StepTimeS: step, GPUs: s.Cluster.GPUs, Schedule: s.Schedule.Name, Profile: r.prices.profile.Name,
+		Name: s.Name, StepTimeS: step, GPUs: s.Cluster.GPUs, Schedule: r.scheduleName(), Profile: r.prices.profile.Name,
 		TokensPerSPerGPU:     tokens / step / n,
 		ModelTFLOPSPerGPU:    modelFLOPs / step / n / 1e12,
 		HardwareTFLOPSPerGPU: hardwareFLOPs / step / n / 1e12,
@@ -55,6 +55,9 @@ func (r *Run) summarise(ctx context.Context, gpu *hw.GPU) error {
 		return err
 	}
 	r.warn()
+	if err := r.packing(); err != nil {
+		return err
+	}
 	return r.expect()
 }
 
@@ -86,6 +89,9 @@ func (r *Run) flops() (model, hardware float64) {
 	}
 	model = m.StepFLOPs(seq, b, r.Plan.Vocab).Total()
 	hardware = float64(b) * m.HardwareFLOPs([]int64{seq}, r.Plan.Vocab).Total()
+	if r.Plan.Varlen != nil {
+		model, hardware = r.packedFLOPs()
+	}
 	if s.Training.Finetune == "lora" {
 		hardware *= 2.0 / 3
 	}
@@ -152,8 +158,13 @@ func (r *Run) breakdown() map[string]float64 {
 // chargeWorks adds what the lanes of the mean pipeline rank ran.
 func (r *Run) chargeWorks(out, hidden map[string]float64) {
 	p := r.Step.Program
-	compute, dp := make([]int64, len(p.Works)), make([]int64, len(p.Works))
 	groups := r.Step.Groups()
+	ranks := float64(len(r.Step.Lanes) * groups)
+	shared := map[program.LaneID]int64{} // ranks of a data-parallel lane
+	for _, l := range r.Step.Lanes {
+		shared[l.DP]++
+	}
+	compute, dp := make([]int64, len(p.Works)), make([]int64, len(p.Works))
 	for id, w := range p.Work {
 		lanes := r.Step.Lanes[p.Lanes[p.Lane[id]].Rank]
 		for g := range groups {
@@ -161,11 +172,10 @@ func (r *Run) chargeWorks(out, hidden map[string]float64) {
 			case lanes.Compute:
 				compute[w]++
 			case lanes.DP:
-				dp[w]++
+				dp[w] += shared[lanes.DP]
 			}
 		}
 	}
-	ranks := float64(len(r.Step.Lanes) * groups)
 	phases := map[string]float64{}
 	r.Result.PhasesS = phases
 	for w := range p.Works {
@@ -213,8 +223,11 @@ func (r *Run) charge(wait map[string]unit.Time, id program.OpID, gap unit.Time, 
 	switch k := p.Works[p.Work[b]].Kind; k {
 	case program.GradReduce, program.ParamGather:
 		from, own := p.Lanes[p.Lane[b]].Rank, p.Lanes[p.Lane[id]].Rank
-		if pp := int32(len(r.Step.Lanes)); from%pp == own%pp {
+		if pp := int32(r.stages()); from%pp == own%pp {
 			from = own // its own group's, whichever copy stands for the group
+		}
+		if k == program.GradReduce && r.Plan.Varlen != nil {
+			from = r.slowest(from, computed)
 		}
 		d := max(min(gap, r.Timeline.End[b]-computed[from]), 0)
 		wait[k.String()+"_exposed"] += d
@@ -229,6 +242,18 @@ func (r *Run) charge(wait map[string]unit.Time, id program.OpID, gap unit.Time, 
 	default:
 		wait["bubble"] += gap
 	}
+}
+
+// slowest is the rank of a stage whose passes ended last, of the replicas that reduce
+// their gradients together: what they wait for is it, not the reduction.
+func (r *Run) slowest(rank int32, computed []unit.Time) int32 {
+	pp := int32(r.stages())
+	for other := rank % pp; int(other) < len(computed); other += pp {
+		if computed[other] > computed[rank] {
+			rank = other
+		}
+	}
+	return rank
 }
 
 // addWork adds n runs of a work to the rows of the breakdown. Recomputation is
@@ -358,6 +383,8 @@ func (r *Result) Metric(name string) (float64, error) {
 		return r.BubbleFraction, nil
 	case "exposed_comm_fraction":
 		return r.ExposedCommFraction, nil
+	case "packing_gap", "packing_speedup":
+		return r.Packing.metric(name)
 	case "launch_bound_fraction":
 		return r.Launching.BoundFraction, nil
 	case "peak_memory_gib":

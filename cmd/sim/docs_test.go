@@ -13,9 +13,10 @@ import (
 
 	"orrery/scenarios"
 	"orrery/sim"
+	"orrery/sim/sweep"
 )
 
-var update = flag.Bool("update", false, "rewrite docs/scenario.md and the tables of docs/schedules.md")
+var update = flag.Bool("update", false, "rewrite docs/scenario.md, docs/sweep.md and the tables of docs/schedules.md")
 
 // resultDocs describes the fields of `sim run --json`, in their order.
 var resultDocs = []struct{ field, unit, doc string }{
@@ -38,6 +39,7 @@ var resultDocs = []struct{ field, unit, doc string }{
 	{"hidden_comm_s", "s", "communication of the mean rank that ran behind compute, by kind"},
 	{"critical_path", "1", "share of each kind of work on the longest chain of ops"},
 	{"launching", "1", "launches of the mean rank: `bound_fraction`, the share of the step in which the GPU waits for the host (`wait_fraction`) or runs kernels shorter than their launch; `kernels` launched in a step; `per_kernel_us`, what a launch takes; where the fraction is 0.2 or more `changes` that help, each alone (`change`, `speedup` of the tokens a second, `bound_fraction`)"},
+	{"packing", "", "of samples of unequal length: `packer`; `lengths` (`source`, samples cut at the context, quantiles, histogram by octaves); by the packers' own model of the passes `step_s`, the certified `lower_bound_s`, `gap`, units, samples sliced or on other lanes, padding, imbalances (max over mean) of replicas, stages, context parallelism and units, variation of the units' times, peak of activations; of the run `simulated_passes_s` (when the last pass ends), `simulated_gap` over the bound, `simulated_imbalance_dp` and `_stages`, `simulated_peak_gib` of the first stage beside `memory_limit_gib`; `baseline`, the same samples in rows of the context, with its `speedup`; absent where sequences are whole"},
 	{"padding_fraction", "1", "share of the rows of tokens that are padding; absent without padding"},
 	{"gpus", "", "GPUs of the job"},
 	{"schedule", "", "the pipeline schedule that ran"},
@@ -65,6 +67,27 @@ func TestScenarioDocsAreCurrent(t *testing.T) {
 	have, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, b.String(), string(have), "docs/scenario.md is not current: go test ./cmd/sim -run Docs -update")
+}
+
+// docs/sweep.md is generated: run this test with -update. Its example is a sweep
+// of the catalogue, which is read and whose points are made.
+func TestSweepDocsAreCurrent(t *testing.T) {
+	const example = "sweeps/parallelism"
+	text, ok := scenarios.Sweep(example)
+	require.True(t, ok)
+	spec, err := sweep.Load(example)
+	require.NoError(t, err)
+	_, err = spec.Points()
+	require.NoError(t, err)
+	var b bytes.Buffer
+	require.NoError(t, sweep.WriteDocs(&b, text))
+	const path = "../../docs/sweep.md"
+	if *update {
+		require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
+	}
+	have, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, b.String(), string(have), "docs/sweep.md is not current: go test ./cmd/sim -run Docs -update")
 }
 
 // Every field of the result is documented, in order, and no other.

@@ -14,11 +14,12 @@ import (
 	"orrery/sim/hw"
 	"orrery/sim/net"
 	"orrery/sim/report"
+	"orrery/sim/sweep"
 )
 
 // listCmd is `sim list`: what is in the catalogues.
 type listCmd struct {
-	What string `arg:"" enum:"models,encoders,generators,gpus,nodes,topologies,schedules,packers,distributions,balancers,profiles,scenarios,plans" help:"One of models, encoders, generators, gpus, nodes, topologies, schedules, packers, distributions, balancers, profiles, scenarios, plans."`
+	What string `arg:"" enum:"models,encoders,generators,gpus,nodes,topologies,schedules,packers,distributions,balancers,profiles,scenarios,plans,sweeps" help:"One of models, encoders, generators, gpus, nodes, topologies, schedules, packers, distributions, balancers, profiles, scenarios, plans, sweeps."`
 }
 
 func (c *listCmd) Run(std *streams) error {
@@ -95,6 +96,15 @@ func (c *listCmd) Run(std *streams) error {
 				return err
 			}
 			rows = append(rows, table.Row{n, res.Scenario.Name})
+		}
+	case "sweeps":
+		head = table.Row{"sweep", "what"}
+		for _, n := range scenarios.SweepNames() {
+			s, err := sweep.Load(n)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, table.Row{n, s.Description})
 		}
 	case "plans":
 		head = table.Row{"capacity plan", "what"}

@@ -39,6 +39,7 @@ func checkFailed(err error) error { return &exitError{exitFailed, err} }
 type streams struct {
 	out, err io.Writer
 	colour   bool // out is a terminal
+	progress bool // err is a terminal
 }
 
 // cli is the program's command line: one field and one file a subcommand.
@@ -46,8 +47,10 @@ type cli struct {
 	Run       runCmd       `cmd:"" help:"Simulate a scenario."`
 	Prefill   prefillCmd   `cmd:"" help:"Simulate requests to a served model: time to the first token."`
 	Check     checkCmd     `cmd:"" help:"Validate a scenario and print it with the origin of every value."`
+	Sweep     sweepCmd     `cmd:"" help:"Simulate a scenario at many points."`
+	Results   resultsCmd   `cmd:"" help:"Show, query and export what a sweep found."`
 	Show      showCmd      `cmd:"" help:"Show one model."`
-	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, packers, distributions, balancers, profiles, scenarios, plans."`
+	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, packers, distributions, balancers, profiles, scenarios, plans, sweeps."`
 	Compare   compareCmd   `cmd:"" help:"Tell two scenarios or results apart."`
 	Capacity  capacityCmd  `cmd:"" help:"Plan a training run: GPUs, time, failures, cost."`
 	Schedule  scheduleCmd  `cmd:"" help:"Order and time one pipeline schedule."`
@@ -61,7 +64,9 @@ type cli struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	code := runMain(ctx, os.Args[1:], &streams{out: os.Stdout, err: os.Stderr, colour: term.IsTerminal(int(os.Stdout.Fd()))})
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process
+	code := runMain(ctx, os.Args[1:], &streams{out: os.Stdout, err: os.Stderr,
+		colour: term.IsTerminal(int(os.Stdout.Fd())), progress: term.IsTerminal(int(os.Stderr.Fd()))})
 	stop()
 	os.Exit(code)
 }

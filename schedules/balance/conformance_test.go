@@ -173,15 +173,14 @@ func TestNeverWorse(t *testing.T) {
 }
 
 // Exchanging ranks, with their experts and their tokens, changes no load of an
-// order-free planner but its place, where no two loads are equal.
+// order-free planner but its place, where no two loads are equal. UltraEP's planners
+// and EPLB are none: of targets with equal room the first is taken, so that the
+// largest load of a permuted job can be another (by 7 % in an example found).
 func TestPermutedRanks(t *testing.T) {
-	for _, name := range []string{"none", "ideal", "ultraep", "ultraep_algorithm1", "fastermoe"} {
+	for _, name := range []string{"none", "ideal", "fastermoe"} {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				s := Setup{Ranks: 8, Experts: 16, Slots: 2, Params: map[string]string{}}
-				if name == "ultraep_algorithm1" {
-					s.Params["min_tokens"] = "1"
-				}
 				counts := rapid.SliceOfNDistinct(rapid.Int64Range(0, 1<<30), 16, 16, rapid.ID[int64]).Draw(t, "counts")
 				perm := rapid.Permutation([]int{0, 1, 2, 3, 4, 5, 6, 7}).Draw(t, "perm")
 				moved := make([]int64, 16)

@@ -12,6 +12,7 @@ type load struct {
 	tokens  float64
 	pairs   float64
 	foreign float64 // tokens whose keys and values come from other lanes, or as many bytes of queries
+	pieces  []Piece // of the slices, where they are asked for
 }
 
 // add is a lane's share of the slice [x0, x1) cut for width lanes, PerSample.
@@ -85,9 +86,9 @@ func (c *Cost) lanes(u *Unit) (forward, backward float64) {
 	if w > 1 && u.Sharding != PerSample {
 		var loads []load
 		if u.Sharding == PerUnit {
-			loads = c.shardUnit(u)
+			loads = c.shardUnit(u, false)
 		} else {
-			loads = c.shardBlocks(u)
+			loads = c.shardBlocks(u, false)
 		}
 		for i := range loads {
 			f, b := loads[i].times(c, first, w)
@@ -104,7 +105,7 @@ func (c *Cost) lanes(u *Unit) (forward, backward float64) {
 
 // shardUnit cuts the unit as a whole into 2w pieces of equal tokens and gives lane
 // i the pieces i and 2w-1-i (Megatron-LM's zig-zag, arXiv:2503.17924 section 2).
-func (c *Cost) shardUnit(u *Unit) []load {
+func (c *Cost) shardUnit(u *Unit, pieces bool) []load {
 	w := int(u.Width)
 	loads := make([]load, w)
 	total := float64(u.Tokens() + u.padding())
@@ -127,6 +128,9 @@ func (c *Cost) shardUnit(u *Unit) []load {
 			y0, y1 := x0+from-at, x0+to-at
 			l.pairs += c.pairs(y0, y1) * c.tiled(to-from)
 			l.foreign += y0 // keys and values before the piece are elsewhere
+			if pieces {
+				l.pieces = append(l.pieces, Piece{y0, y1})
+			}
 		}
 		at += x1 - x0
 	}
@@ -141,7 +145,7 @@ const dcpBlock = 1024
 
 // shardBlocks deals out whole slices, dearest first, to the lane with the least
 // work; those above a lane's fair share go in blocks.
-func (c *Cost) shardBlocks(u *Unit) []load {
+func (c *Cost) shardBlocks(u *Unit, keep bool) []load {
 	w := int(u.Width)
 	type piece struct {
 		y0, y1 float64
@@ -184,6 +188,9 @@ func (c *Cost) shardBlocks(u *Unit) []load {
 		i := work.add(p.work)
 		loads[i].tokens += p.y1 - p.y0
 		loads[i].pairs += c.pairs(p.y0, p.y1) * c.tiled(p.y1-p.y0)
+		if keep {
+			loads[i].pieces = append(loads[i].pieces, Piece{p.y0, p.y1})
+		}
 		if p.slice < 0 {
 			loads[i].foreign += p.y0
 			continue

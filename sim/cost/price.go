@@ -19,6 +19,9 @@ func (p *Profile) Price(k Kernel) (Estimate, error) {
 	if err := validKernel(k); err != nil {
 		return Estimate{}, err
 	}
+	if v, ok := k.(VarlenAttention); ok { // of kernels of one length, each by its own fit
+		return p.varlen(v)
+	}
 	if _, host := k.(HostCopy); p.variant() && !host {
 		return p.derived(k)
 	}
@@ -59,6 +62,8 @@ func validKernel(k Kernel) error {
 			}
 		}
 		return bad(k.DType)
+	case VarlenAttention:
+		return k.valid()
 	case MoE:
 		return bad(k.DType)
 	case ExpertExchange:

@@ -150,6 +150,10 @@ func (s *shapes) core(b *builder, layer int64, backward bool) {
 	if backward {
 		name = "d attention"
 	}
+	if s.packed != nil {
+		s.packedCore(b, name, layer, backward)
+		return
+	}
 	seq := s.p.SliceSeq()
 	if s.cp == 1 && s.vol == 0 { // a slice sees the ones before it
 		b.compute(name, Attention, s.kernel(layer, seq, (s.slice+1)*seq, true, backward))

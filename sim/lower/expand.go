@@ -19,7 +19,7 @@ type Expanded struct {
 func (s *Step) Expand() *Expanded {
 	par := s.Plan.Scenario.Parallel
 	each := int(par.ETP * par.EP)
-	return s.unfold(int(par.TP*par.CP*par.DP), int(par.TP), func(c int) int { return min(c/each, s.Groups()-1) })
+	return s.unfold(s.copies(), int(par.TP), func(c int) int { return min(c/each, s.Groups()-1) })
 }
 
 // ByGroup has one copy for each expert-parallel group, where their loads differ:
@@ -96,6 +96,12 @@ func (s *Step) unfold(copies, tp int, groupOf func(c int) int) *Expanded {
 	}
 	e.Program = q
 	return e
+}
+
+// copies is how many symmetric ranks each lane stands for.
+func (s *Step) copies() int {
+	par := s.Plan.Scenario.Parallel
+	return int(par.TP*par.CP*par.DP) * int(par.PP) / len(s.Lanes)
 }
 
 // appendInstances lists the instances of a dependency (from of them) that

@@ -30,7 +30,7 @@ func (l *lowering) leaving() [][]bool {
 				continue
 			}
 			s.Phase = pipeline.F
-			if from := at[s]; i-from > stays && l.bytes(l.p.OffloadBytes, s) > 0 {
+			if from := at[s]; i-from > stays && l.held[s.Stage].offload > 0 {
 				out[r][from], out[r][i] = true, true
 			}
 		}
@@ -40,7 +40,7 @@ func (l *lowering) leaving() [][]bool {
 
 // sendOut moves what a forward pass left to the host.
 func (l *lowering) sendOut(r int, s pipeline.Slot, done program.OpID) {
-	b := l.bytes(l.p.OffloadBytes, s)
+	b := l.held[s.Stage].offload
 	op := l.add(l.step.Lanes[r].Out, l.copyWork(b, "out"), Tag{s.Phase, s.Stage, s.Microbatch, s.Slice}, done)
 	l.memory(op, r, false, -b)
 	if l.out == nil {
@@ -53,7 +53,7 @@ func (l *lowering) sendOut(r int, s pipeline.Slot, done program.OpID) {
 // fetch brings it back behind the pass before the last one.
 func (l *lowering) fetch(r int, s pipeline.Slot) program.OpID {
 	st := &l.ranks[r]
-	b := l.bytes(l.p.OffloadBytes, s)
+	b := l.held[s.Stage].offload
 	op := l.add(l.step.Lanes[r].In, l.copyWork(b, "in"), Tag{s.Phase, s.Stage, s.Microbatch, s.Slice}, l.out[s], st.beforeLast)
 	l.memory(op, r, true, b)
 	return op

@@ -172,9 +172,13 @@ func (l *lowering) segments(s pipeline.Slot) []segment {
 	if l.m.Net != nil {
 		return l.netSegments(s)
 	}
-	st := l.p.Stages[s.Stage]
+	return l.cutStage(int(s.Stage), l.gathers(s), l.reduces(s), s.Phase != pipeline.F)
+}
+
+// cutStage cuts a pass of a stage, of which the backward runs the other way.
+func (l *lowering) cutStage(stage int, gathers, reduces, backward bool) []segment {
+	st := l.p.Stages[stage]
 	st.Embedding = st.Embedding || l.p.VocabPasses()
-	gathers, reduces := l.gathers(s), l.reduces(s)
 	if !gathers && !reduces {
 		return []segment{{layers: st.Layers, embedding: st.Embedding, head: st.Head}} // what vocabulary parallelism took away has no block
 	}
@@ -197,19 +201,19 @@ func (l *lowering) segments(s pipeline.Slot) []segment {
 		}
 		cut(segment{embedding: true}, p)
 	}
-	per := l.layersPerBucket(int(s.Stage))
+	per := l.layersPerBucket(stage)
 	for at := int64(0); at < st.Layers; at += per {
 		n := min(per, st.Layers-at)
 		var p params
 		for k := at; k < at+n; k++ {
-			p = p.plus(l.stages[s.Stage].layerGrads[k])
+			p = p.plus(l.stages[stage].layerGrads[k])
 		}
 		cut(segment{first: at, layers: n}, p)
 	}
-	if st.Head && l.stages[s.Stage].headF != nil {
+	if st.Head && l.stages[stage].headF != nil {
 		cut(segment{head: true}, params{l.p.StageHeadParams(), l.p.HeadExpertParams()})
 	}
-	if s.Phase != pipeline.F {
+	if backward {
 		for i, j := 0, len(segs)-1; i < j; i, j = i+1, j-1 {
 			segs[i], segs[j] = segs[j], segs[i]
 		}

@@ -23,6 +23,7 @@ type shapes struct {
 	heads      int64
 	kvHeads    int64
 	tp, cp     int64
+	packed     *packedUnit // whose pass is being lowered; nil where sequences are whole
 	lora       bool
 	nic        float64
 

@@ -81,6 +81,7 @@ type lowering struct {
 	prog   *program.Program
 	p      *plan.Plan
 	stages []stageBlocks
+	held   []stageBytes        // by stage
 	blocks map[layerKey]*Block // one layer's share of a pass
 	alike  map[layerKey]int64  // the first layer of those that are lowered alike
 	works  map[workKey]program.WorkID
@@ -136,8 +137,11 @@ type rankState struct {
 	beforeLast program.OpID
 }
 
-// NewStep lowers a plan.
+// NewStep lowers a plan. Where samples are packed, the plan must have its units.
 func NewStep(p *plan.Plan) (*Step, error) {
+	if p.Varlen != nil {
+		return newPackedStep(p)
+	}
 	l := &lowering{shapes: newShapes(p), p: p, order: p.Order, works: map[workKey]program.WorkID{}, blocks: map[layerKey]*Block{}, alike: map[layerKey]int64{}, first: map[[2]int]pipeline.Slot{}, mbs: int(p.Microbatches), n: int(p.Slices())}
 	ops := 2*len(p.Stages)*l.mbs*l.n*2 + 1024
 	l.prog = &program.Program{
@@ -151,6 +155,7 @@ func NewStep(p *plan.Plan) (*Step, error) {
 	for i := range p.Stages {
 		l.stages = append(l.stages, l.stageBlocks(i))
 	}
+	l.held = stageBytesOf(p)
 	l.fEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
 	l.bEnd = filled(len(p.Stages)*l.mbs*l.n, program.None)
 	l.ranks = make([]rankState, p.Scenario.Parallel.PP)

@@ -49,6 +49,9 @@ func (p *Plan) drawBatches() {
 // StepTokens is how many tokens of examples a step trains on, over all ranks:
 // without padding and augmentations.
 func (p *Plan) StepTokens() int64 {
+	if p.Varlen != nil {
+		return int64(p.Varlen.Job.Tokens())
+	}
 	if p.Model.Net == nil {
 		return p.Scenario.Training.GlobalBatch * p.Scenario.Training.SequenceLength
 	}
@@ -58,6 +61,10 @@ func (p *Plan) StepTokens() int64 {
 // PaddingShare is the share of the rows of tokens, over all ranks, that are
 // padding.
 func (p *Plan) PaddingShare() float64 {
+	if p.Varlen != nil {
+		own, padded := p.Varlen.packedTokens()
+		return 1 - float64(own)/float64(padded)
+	}
 	if p.paddedTokens == 0 {
 		return 0
 	}

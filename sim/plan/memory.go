@@ -106,7 +106,7 @@ func (p *Plan) Static(rank int) Ledger {
 	if tr.Optimizer == "none" {
 		l.Optimizer = 0
 	}
-	if last := p.headStage(); p.Slices() == 1 && !p.VocabParallel() && slices.Contains(p.Held[rank], last) {
+	if last := p.headStage(); p.Slices() == 1 && p.Varlen == nil && !p.VocabParallel() && slices.Contains(p.Held[rank], last) {
 		l.Logits = p.LogitsBytes()
 	}
 	p.towerStatic(rank, &l)
@@ -181,7 +181,7 @@ func (p *Plan) layerBytes(layer int64, recompute bool) float64 {
 	fp8 := p.QuantisedCopies() > 0
 	lora := p.Scenario.Training.Finetune == "lora"
 	sum := 0.0
-	for _, a := range p.Model.Activations(layer) {
+	for _, a := range *p.keptBy(layer) {
 		if recompute && rc.Mode == "selective" && a.FreedBy(rc.Parts) {
 			continue
 		}
@@ -212,7 +212,7 @@ func (p *Plan) ActivationBytes(stage int) float64 {
 	for i := range st.Layers {
 		if rc.Mode == "full" && (rc.Layers == 0 || i < rc.Layers) {
 			sum += t * input
-			if p.Slices() > 1 {
+			if p.Slices() > 1 || p.Varlen != nil {
 				sum += t * p.kvBytes(st.First+i)
 			}
 		} else {
@@ -231,7 +231,7 @@ func (p *Plan) ActivationBytes(stage int) float64 {
 // kvBytes are the keys and values of a layer, per token of this rank.
 func (p *Plan) kvBytes(layer int64) float64 {
 	sum := 0.0
-	for _, a := range p.Model.Activations(layer) {
+	for _, a := range *p.keptBy(layer) {
 		if a.Name == "attn.k" || a.Name == "attn.v" {
 			sum += a.PerRank(p.Scenario.Parallel.TP, p.Scenario.Parallel.ETP, p.Scenario.Parallel.SP)
 		}
@@ -278,7 +278,7 @@ func (p *Plan) WeightGradBytes(stage int) float64 {
 	sum, st, par := 0.0, p.Stages[stage], p.Scenario.Parallel
 	out := map[string]bool{"attn.q": true, "attn.k": true, "attn.v": true, "mlp.fc1_out": true, "mlp.shared_fc1": true}
 	for i := range st.Layers {
-		for _, a := range p.Model.Activations(st.First + i) {
+		for _, a := range *p.keptBy(st.First + i) {
 			if a.LinearInput || out[a.Name] { // a gradient has the size of its tensor
 				sum += float64(p.Tokens) * a.PerRank(par.TP, par.ETP, par.SP)
 			}

@@ -28,6 +28,10 @@ type Plan struct {
 	Held         [][]int           // stages that a pipeline rank holds, ascending
 	Copies       []Copies          // by pipeline rank; nil where every stage is held once
 
+	// Varlen is not nil where samples of unequal length are packed: the orders above
+	// are not used then, Tokens is those of the largest unit.
+	Varlen *Varlen
+
 	Groups Groups
 	Vocab  int64 // padded
 
@@ -37,6 +41,7 @@ type Plan struct {
 	hottest []Hottest  // by pipeline rank; nil without Routing
 	expert  [3]float64 // what experts keep for a pass at an even load; with Routing
 
+	kept [2][]models.ActPart // what a layer keeps for its backward pass: a dense one's, that of a mixture of experts
 	// Batches are the shapes of the passes of each microbatch, one pass or with
 	// consistency regularisation two, of a model that lists its layers; nil where
 	// sequences are whole.
@@ -77,6 +82,11 @@ type Groups struct {
 // New lays a resolved scenario out.
 func New(s *scenarios.Scenario) (*Plan, error) {
 	p := &Plan{Scenario: s, Model: &s.Model}
+	for i := range p.Model.Layers {
+		if kept := p.keptBy(i); *kept == nil {
+			*kept = p.Model.Activations(i)
+		}
+	}
 	par, tr := s.Parallel, s.Training
 	p.Microbatches = tr.GlobalBatch / (tr.MicroBatch * par.DP)
 	if p.Microbatches*tr.MicroBatch*par.DP != tr.GlobalBatch || p.Microbatches < 1 {
@@ -104,7 +114,18 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 	if err := p.fabric(slices.Concat(placed, copies, p.placeTowers())); err != nil {
 		return nil, err
 	}
+	if err := p.drawSamples(); err != nil {
+		return nil, err
+	}
 	return p, p.adapterParams()
+}
+
+// keptBy is what the layer keeps; all dense layers are alike, and so are the others.
+func (p *Plan) keptBy(layer int64) *[]models.ActPart {
+	if p.Model.IsMoE(layer) {
+		return &p.kept[1]
+	}
+	return &p.kept[0]
 }
 
 func (p *Plan) layStages() error {

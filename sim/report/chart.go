@@ -52,6 +52,15 @@ func bars(run *sim.Run, rank int, perPixel float64) []bar {
 	return out
 }
 
+// shortName is a rank's, narrow enough for an axis.
+func shortName(run *sim.Run, rank int) string {
+	if run.Plan.Varlen == nil {
+		return fmt.Sprintf("stage %d", rank)
+	}
+	pp := len(run.Plan.Stages)
+	return fmt.Sprintf("r%d stage %d", rank/pp, rank%pp)
+}
+
 // gantt draws the compute lane of each pipeline rank.
 func gantt(run *sim.Run) template.HTML {
 	total := run.Makespan()
@@ -66,7 +75,7 @@ func gantt(run *sim.Run) template.HTML {
 	fmt.Fprintf(&b, `<svg id="gantt" viewBox="0 0 %g %g" role="img" aria-label="passes of each pipeline rank over time">`, chartWidth, h)
 	for r := range ranks {
 		y := laneHeight * float64(r)
-		fmt.Fprintf(&b, `<text class="axis" x="0" y="%g">stage %d</text>`, y+13, r)
+		fmt.Fprintf(&b, `<text class="axis" x="0" y="%g">%s</text>`, y+13, shortName(run, r))
 		fmt.Fprintf(&b, `<rect class="idle" x="%g" y="%g" width="%g" height="%g"/>`, labelWidth, y+1, chartWidth-labelWidth, laneHeight-2)
 		for _, s := range bars(run, r, perPixel) {
 			w := max(x(s.end)-x(s.start)-0.15, 0.3)

@@ -46,9 +46,14 @@ func HTML(w io.Writer, run *sim.Run) error {
 		}
 	}
 	classes := memoryClasses(r)
+	var packed map[string]any
+	if r.Packing != nil {
+		head, row := quantiles(r.Packing)
+		packed = map[string]any{"P": r.Packing, "Rows": packingRows(r.Packing), "Octaves": octaves(r.Packing), "Head": head, "Quantiles": row}
+	}
 	return page.Execute(w, map[string]any{
 		"R": r, "Breakdown": rows, "Path": path, "Gantt": gantt(run), "Memory": memoryChart(run),
-		"MemClasses": classes, "MemRows": memoryRows(r, classes), "Scenario": run.Scenario, "Balancers": balancers(r),
+		"MemClasses": classes, "MemRows": memoryRows(r, classes), "Scenario": run.Scenario, "Packed": packed, "Balancers": balancers(r),
 	})
 }
 

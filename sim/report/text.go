@@ -22,6 +22,7 @@ const Width = 80
 func Text(w io.Writer, r *sim.Result, colour bool) error {
 	p := &printer{w: w, colour: colour}
 	p.headline(r)
+	p.packing(r)
 	p.breakdown(r)
 	p.modules(r)
 	p.memory(r)

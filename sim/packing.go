@@ -1,0 +1,145 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"orrery/schedules/packing"
+	"orrery/sim/program"
+	"orrery/sim/unit"
+)
+
+// Packing says how samples of unequal length were packed and what became of it. The
+// fields of Metrics are by the packers' own model, which has no optimizer and no
+// gradient reduction; those that are named simulated are of the run.
+type Packing struct {
+	Packer  string         `json:"packer"`
+	Lengths PackingLengths `json:"lengths"`
+	packing.Metrics
+	// SimulatedS is when the last pass ended, SimulatedGap that over the bound, less 1:
+	// of an average of kernels, since the bound is certified under the packers' model.
+	SimulatedS   float64 `json:"simulated_passes_s"`
+	SimulatedGap float64 `json:"simulated_gap"`
+	// Busy time of replicas and stages in the run, max over mean.
+	SimulatedDP     float64 `json:"simulated_imbalance_dp"`
+	SimulatedStages float64 `json:"simulated_imbalance_stages"`
+	// MemoryLimitGiB is the packers' limit on activations of the first stage,
+	// SimulatedPeakGiB what the fullest rank of it held in the run.
+	MemoryLimitGiB   float64 `json:"memory_limit_gib"`
+	SimulatedPeakGiB float64 `json:"simulated_peak_gib"`
+	// Baseline is the same step with rows of the context and 1F1B; nil where that is
+	// what was run.
+	Baseline *PackingBaseline `json:"baseline,omitempty"`
+}
+
+// PackingLengths is what was packed.
+type PackingLengths struct {
+	Source     string `json:"source"`
+	CutSamples int    `json:"cut_samples"` // that were longer than the context
+	CutTokens  int    `json:"cut_tokens"`  // which they lost
+	packing.Stats
+}
+
+// PackingBaseline is fixed-length packing of the same samples.
+type PackingBaseline struct {
+	Packer    string  `json:"packer"`
+	StepTimeS float64 `json:"step_time_s"`
+	Fits      bool    `json:"fits"`
+	Speedup   float64 `json:"speedup"` // of the step over the baseline's
+}
+
+// baselinePacker is Megatron-LM's: rows of exactly the context.
+const baselinePacker = "fixed"
+
+// packing fills in Result.Packing.
+func (r *Run) packing() error {
+	v := r.Plan.Varlen
+	if v == nil {
+		return nil
+	}
+	m, err := packing.Measure(&v.Job, v.Units)
+	if err != nil {
+		return err
+	}
+	p := &Packing{Packer: v.Packer.Name(), Metrics: *m, MemoryLimitGiB: v.Job.MemoryTokens * v.Job.Footprint.Activation / float64(unit.GiB),
+		Lengths: PackingLengths{Source: v.Source, CutSamples: v.CutSamples, CutTokens: v.CutTokens, Stats: packing.Describe(v.Job.Lengths)}}
+	r.Result.Packing = p
+	r.simulated(p)
+	p.SimulatedPeakGiB = float64(r.fullest(0).Peak.Bytes) / float64(unit.GiB)
+	if r.opt.baseline || p.Packer == baselinePacker {
+		return nil
+	}
+	s := *r.Scenario
+	s.Expect, s.Data.Packer, s.Data.Without = nil, baselinePacker, nil
+	base, err := Simulate(context.Background(), &s, Options{NoAdvice: true, Profile: r.opt.Profile, baseline: true})
+	if err != nil {
+		return err
+	}
+	p.Baseline = &PackingBaseline{Packer: baselinePacker, StepTimeS: base.Result.StepTimeS, Fits: base.Result.Fits,
+		Speedup: base.Result.StepTimeS / r.Result.StepTimeS}
+	return nil
+}
+
+// simulated sums up the passes that ran.
+func (r *Run) simulated(p *Packing) {
+	prog, pp := r.Step.Program, r.stages()
+	end := unit.Time(0)
+	replicas, stages := make([]float64, len(r.Step.Lanes)/pp), make([]float64, pp)
+	for id, w := range r.Program.Work {
+		switch r.Program.Works[w].Kind {
+		case program.Forward, program.Backward:
+			end = max(end, r.Timeline.End[id])
+		}
+	}
+	for id, w := range prog.Work {
+		switch prog.Works[w].Kind {
+		case program.Forward, program.Backward:
+			rank := int(prog.Lanes[prog.Lane[id]].Rank)
+			replicas[rank/pp] += r.prices.dur[w].Seconds()
+			stages[rank%pp] += r.prices.dur[w].Seconds()
+		}
+	}
+	p.SimulatedS = end.Seconds()
+	p.SimulatedGap = p.SimulatedS/p.BoundS - 1
+	p.SimulatedDP, p.SimulatedStages = maxOverMean(replicas), maxOverMean(stages)
+}
+
+func maxOverMean(x []float64) float64 {
+	sum := 0.0
+	for _, v := range x {
+		sum += v
+	}
+	return slices.Max(x) * float64(len(x)) / max(sum, 1e-300)
+}
+
+// metric is one that [[expect]] may name.
+func (p *Packing) metric(name string) (float64, error) {
+	switch {
+	case p == nil:
+		return 0, errors.New("expect.metric " + name + ": no samples are packed; it needs data.distribution or data.lengths")
+	case name == "packing_gap":
+		return p.Gap, nil
+	case p.Baseline == nil: // it is the baseline
+		return 1, nil
+	}
+	return p.Baseline.Speedup, nil
+}
+
+// scheduleName is the packer's where it orders the passes.
+func (r *Run) scheduleName() string {
+	if v := r.Plan.Varlen; v != nil {
+		return v.Packer.Name()
+	}
+	return r.Scenario.Schedule.Name
+}
+
+// packedFLOPs is flops of samples that do not see each other.
+func (r *Run) packedFLOPs() (model, hardware float64) {
+	lengths := make([]int64, len(r.Plan.Varlen.Job.Lengths))
+	for i, l := range r.Plan.Varlen.Job.Lengths {
+		lengths[i] = int64(l)
+	}
+	model = r.Plan.Model.PackedFLOPs(lengths, r.Plan.Vocab).Total()
+	return model, r.Plan.Model.HardwareFLOPs(lengths, r.Plan.Vocab).Total()
+}
