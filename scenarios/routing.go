@@ -92,7 +92,7 @@ func (r *resolver) checkRouting() {
 		r.fail([]string{"schedule.offload", "routing.load", "routing.file"}, "what is offloaded is not told by load", fmt.Sprint(r.s.Schedule.Offload), "0, or an even load")
 	case r.s.Encoder != nil || r.s.Generator != nil:
 		r.fail([]string{"routing.load", "routing.file"}, "expert loads are not simulated beside an encoder or a generator yet", show(ro.Load), "an even load, or a scenario without them")
-	case r.s.Data.Packing.Packed():
+	case r.s.Data.Packed():
 		r.fail([]string{"routing.load", "routing.file"}, "expert loads are of microbatches of equal size, and samples are packed", show(ro.Load), "an even load, or a scenario without packing")
 	case ro.Pad && ro.CapacityFactor == 0:
 		r.fail([]string{"routing.pad"}, "there is no capacity to fill up to", "true", "false, or routing.capacity_factor")
