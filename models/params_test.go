@@ -77,6 +77,7 @@ func TestPublishedNames(t *testing.T) {
 		{"qwen3-30b-a3b", 30.5, 3.3, false, 0.02},                        // arXiv:2505.09388, model card
 		{"qwen3-235b-a22b", 235, 22, false, 0.01},                        // arXiv:2505.09388
 		{"glm-4.5-air", 106, 12, true, 0.08},                             // arXiv:2508.06471, table 1
+		{"glm-4.5", 355, 32, true, 0.05},                                 // arXiv:2508.06471, table 1
 		{"moonlight-16b-a3b", 15.96, 3, false, 0.03},                     // arXiv:2502.16982
 		{"grok1-314b", 314, 0, false, 0.01},                              // xai-org/grok-1
 		{"nemotron4-15b", 15.6, 0, false, 0.005},                         // arXiv:2402.16819: 3.2 + 12.5

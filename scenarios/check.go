@@ -14,6 +14,8 @@ func (r *resolver) check() {
 	r.checkHeads()
 	r.checkSequence()
 	r.checkExperts()
+	r.checkRouting()
+	r.checkServing()
 	r.checkSchedule()
 	r.checkSharding()
 	r.checkTraining()

@@ -60,6 +60,8 @@ var sectionTexts = map[string]string{
 	"encoder": "What goes before the LLM: a transformer over images or sound, whose output takes the place of tokens in the " +
 		"sequence. Without this section there is none. The items of a sample vary: their numbers and lengths are drawn, or read from a file.",
 	"generator": "What goes behind the LLM, as a diffusion transformer that learns to make images of the LLM's output. Without this section there is none.",
+	"routing":   "Where tokens go in a mixture of experts, and who evens it out (docs/balance.md).",
+	"serving":   "Requests to a served model, for `sim prefill`: chunked prefill, data-parallel attention, experts over all ranks.",
 	"expect":    "Published figures that `sim run` and `sim verify` hold the result against; any number of `[[expect]]` entries.",
 }
 

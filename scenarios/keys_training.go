@@ -110,6 +110,8 @@ var frameworkKeys = []*field{
 	flag("framework.overlap_tp_backward", "Column-parallel layers gather their input behind dgrad and reduce its gradient behind wgrad.", func(f *Framework) *bool { return &f.OverlapTPBackward }),
 	flag("framework.overlap_p2p", "Pipeline sends and receives run behind compute.", func(f *Framework) *bool { return &f.OverlapP2P }),
 	flag("framework.overlap_ep", "Expert dispatch and combine run behind another microbatch's compute.", func(f *Framework) *bool { return &f.OverlapEP }),
+	{key: "framework.overlap_shared", moe: true, def: false, doc: "Shared experts run behind dispatch and combine (Megatron-Core's --moe-shared-expert-overlap).",
+		at: func(s *Scenario) any { return &s.Framework.OverlapShared }},
 	flag("framework.overlap_cp", "Context-parallel exchange runs behind attention.", func(f *Framework) *bool { return &f.OverlapCP }),
 	flag("framework.fused_kernels", "Norm, SwiGLU, RoPE and bias are fused kernels (or torch.compile).", func(f *Framework) *bool { return &f.FusedKernels }),
 	flag("framework.fused_cross_entropy", "The loss is one kernel that keeps no fp32 copy of the logits.", func(f *Framework) *bool { return &f.FusedCrossEntropy }),
@@ -137,7 +139,8 @@ var frameworkKeys = []*field{
 // Metrics are the fields of the JSON result that [[expect]] may name.
 var Metrics = []string{"step_time_s", "tokens_per_s_per_gpu", "model_tflops_per_gpu", "hardware_tflops_per_gpu", "mfu",
 	"bubble_fraction", "exposed_comm_fraction", "launch_bound_fraction", "peak_memory_gib", "fits",
-	"packing_gap", "packing_speedup"}
+	"packing_gap", "packing_speedup",
+	"imbalance_before", "imbalance_after", "fraction_of_ideal", "over_bound", "activation_over_ideal", "balancing_s_per_layer", "rps_at_slo", "rps_over_ideal"}
 
 // lastExpect is the entry being read.
 func lastExpect(s *Scenario) *Expect { return &s.Expect[len(s.Expect)-1] }
@@ -145,6 +148,8 @@ func lastExpect(s *Scenario) *Expect { return &s.Expect[len(s.Expect)-1] }
 var expectKeys = []*field{
 	{key: "expect.metric", required: true, names: fixed(Metrics...), doc: "Field of the JSON result.",
 		at: func(s *Scenario) any { return &lastExpect(s).Metric }},
+	{key: "expect.balancer", def: "", names: func() []string { return append([]string{""}, balancerNames()...) }, catalogue: "balancers", doc: "Balancer of routing.compare that the value is of; by default routing.balancer.",
+		at: func(s *Scenario) any { return &lastExpect(s).Balancer }},
 	{key: "expect.value", required: true, min: -anyNumber, max: anyNumber, doc: "Published value, in the metric's unit (`fits`: true or false).",
 		at: func(s *Scenario) any { return &lastExpect(s).Value }},
 	{key: "expect.tolerance", def: 0.1, min: 0, max: 10, doc: "Relative difference that still counts as met; where `value` is 0, the absolute one.",

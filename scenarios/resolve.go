@@ -112,8 +112,8 @@ func (r *resolver) unknownKey(g *given, key string) {
 func (r *resolver) resolve() (*Resolved, error) {
 	r.from = map[string]string{}
 	steps := []func(){
-		r.baseModel, r.baseTowers, r.takeGiven, r.plainDefaults, r.orderFile, r.model, r.towers, r.machine, r.grid, r.presetDefaults, r.expertGrid,
-		r.stages, r.fabric, r.schedule, r.lateDefaults, r.towerGrid, r.check,
+		r.baseModel, r.baseTowers, r.takeGiven, r.servingDefaults, r.plainDefaults, r.orderFile, r.model, r.towers, r.machine, r.grid, r.presetDefaults, r.expertGrid,
+		r.stages, r.fabric, r.schedule, r.lateDefaults, r.towerGrid, r.readLoads, r.readTrace, r.check,
 	}
 	for _, step := range steps {
 		if len(r.problems) > 0 {

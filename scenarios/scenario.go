@@ -22,6 +22,8 @@ type Scenario struct {
 	Parallel  Parallel
 	Schedule  Schedule
 	Framework Framework
+	Routing   Routing
+	Serving   Serving
 	Expect    []Expect
 
 	Encoder, Generator *Tower // nil where there is none
@@ -138,6 +140,7 @@ type Framework struct {
 	OverlapP2P         bool // pipeline sends and receives behind compute
 	OverlapEP          bool // dispatch and combine behind another microbatch's compute
 	OverlapCP          bool
+	OverlapShared      bool // shared experts behind dispatch and combine
 
 	FusedKernels      bool // fused norm, SwiGLU, RoPE, bias (or torch.compile)
 	FusedCrossEntropy bool
@@ -160,6 +163,7 @@ type Framework struct {
 // Expect is a published figure that a run is held against.
 type Expect struct {
 	Metric    string // a field of the JSON result
+	Balancer  string // of those compared; "" is the scenario's own
 	Value     float64
 	Tolerance float64 // relative
 	Source    string

@@ -27,6 +27,10 @@ type field struct {
 	aliases  map[string]any  // texts that stand for another value
 	// catalogue is what `sim list` calls the names, where they are many and grow.
 	catalogue string
+	// spec says what is wrong with a text that is more than a name, forms what is
+	// right.
+	spec  func(string) error
+	forms string
 	// canon finds the catalogue's name of what a text names; "" if nothing.
 	canon    func(string) string
 	auto     bool     // "auto" may be written: same as leaving it out
@@ -105,7 +109,9 @@ func (f *field) allowed() string {
 			s = "names of `sim list " + f.catalogue + "`"
 		}
 	default:
-		s = "a text"
+		if s = f.forms; s == "" {
+			s = "a text"
+		}
 	}
 	for _, a := range sortedKeys(f.aliases) {
 		s += fmt.Sprintf(", %q", a)
@@ -179,7 +185,17 @@ func (f *field) decode(raw any) (any, *Error) {
 		}
 		out := make([]string, len(list))
 		for i, e := range list {
-			if out[i], ok = e.(string); !ok || f.names != nil && !slices.Contains(f.names(), out[i]) {
+			out[i], ok = e.(string)
+			if f.spec != nil {
+				if ok {
+					if err := f.spec(out[i]); err != nil {
+						return nil, &Error{Key: f.key, Msg: err.Error(), Found: show(e)}
+					}
+					continue
+				}
+				return nil, &Error{Key: f.key, Msg: fmt.Sprintf("entry %d", i+1), Found: show(e), Allowed: f.allowed()}
+			}
+			if !ok || f.names != nil && !slices.Contains(f.names(), out[i]) {
 				err := &Error{Key: f.key, Msg: fmt.Sprintf("entry %d", i+1), Found: show(e), Allowed: f.allowed()}
 				if f.names != nil {
 					err.Nearest = unit.Nearest(out[i], f.names())
@@ -203,6 +219,11 @@ func (f *field) decode(raw any) (any, *Error) {
 	s, ok := raw.(string)
 	if !ok {
 		return wrong("wrong type")
+	}
+	if f.spec != nil {
+		if err := f.spec(s); err != nil {
+			return nil, &Error{Key: f.key, Msg: err.Error(), Found: show(raw)}
+		}
 	}
 	if f.canon != nil {
 		if name := f.canon(s); name != "" {
@@ -242,7 +263,7 @@ func (f *field) load(s *Scenario) any {
 }
 
 var (
-	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, dataKeys, packingKeys, parallelKeys, scheduleKeys, frameworkKeys, encoderKeys, generatorKeys, expectKeys)
+	schema = slices.Concat(topKeys, clusterKeys, modelKeys, trainingKeys, dataKeys, packingKeys, parallelKeys, scheduleKeys, frameworkKeys, routingKeys, servingKeys, encoderKeys, generatorKeys, expectKeys)
 	byKey  = index(schema)
 )
 

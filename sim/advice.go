@@ -86,7 +86,7 @@ func (r *Run) cheapestFit() string {
 			continue
 		}
 		s.Parallel.Shard = s.Parallel.DP * s.Parallel.CP
-		other, err := Simulate(context.Background(), &s, Options{NoAdvice: true, Profile: r.opt.Profile})
+		other, err := Simulate(context.Background(), &s, Options{NoAdvice: true, Profile: r.opt.Profile, alone: true, loads: r.loads})
 		if err != nil || !other.Result.Fits {
 			continue
 		}

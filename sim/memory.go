@@ -80,7 +80,7 @@ func (r *Run) memory(gpu *hw.GPU) {
 	for stage := range r.stages() {
 		held := r.fullest(stage)
 		l, peak := r.Plan.Static(stage), held.Peak
-		sm := StageMemory{Stage: stage, At: r.OpName(peak.Op), Breakdown: map[string]float64{}}
+		sm := StageMemory{Stage: stage, At: r.OpName(peak.Op), Expert: r.hotRank(stage), Breakdown: map[string]float64{}}
 		total := float64(peak.Bytes) + l.Sum()
 		for _, it := range l.Items() {
 			if it.Bytes > 0 {
@@ -104,7 +104,7 @@ func (r *Run) memory(gpu *hw.GPU) {
 	res.Fits = need <= have
 	if !res.Fits {
 		res.FitAdvice = fmt.Sprintf("does not fit by %.1f GiB (%.1f GiB allocated, with fragmentation and contexts %.1f GiB, of %.1f GiB)",
-			need-have, res.PeakMemoryGiB, need, have)
+			need-have, res.PeakMemoryGiB, need, have) + res.outOfMemory()
 		if !r.opt.NoAdvice {
 			res.FitAdvice += "; " + r.cheapestFit()
 		}

@@ -349,6 +349,8 @@ func (p *prices) smShare(k cost.Kernel) float64 {
 		sms = k.DefaultSMs(p.gpu)
 	case cost.ExpertExchange:
 		sms = k.DefaultSMs()
+	case cost.Reported:
+		sms = k.SMs
 	}
 	return float64(sms) / float64(p.gpu.SMs)
 }

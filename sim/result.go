@@ -33,6 +33,7 @@ type Result struct {
 	ScheduleFit     *ScheduleFit       `json:"schedule_fit,omitempty"`
 	Profile         string             `json:"profile"`
 	Sources         map[string]float64 `json:"price_sources"`
+	Experts         *Experts           `json:"experts,omitempty"`
 	Expect          []Expectation      `json:"expect,omitempty"`
 	Warnings        []string           `json:"warnings"`
 	// Modules are the encoder and the generator beside the LLM.
@@ -69,15 +70,19 @@ type ScheduleFit struct {
 
 // StageMemory is the memory of one pipeline rank at its peak, in GiB.
 type StageMemory struct {
-	Stage     int                `json:"stage"` // pipeline rank
-	PeakGiB   float64            `json:"peak_gib"`
-	At        string             `json:"at"` // the op that made the peak
+	Stage   int     `json:"stage"` // pipeline rank
+	PeakGiB float64 `json:"peak_gib"`
+	At      string  `json:"at"` // the op that made the peak
+	// Expert is the rank of the expert-parallel groups that holds so much, with what
+	// it receives most of then; nil where loads are even.
+	Expert    *HotRank           `json:"expert_rank,omitempty"`
 	Breakdown map[string]float64 `json:"breakdown_gib"`
 }
 
 // Expectation is a published figure held against the run.
 type Expectation struct {
 	Metric    string  `json:"metric"`
+	Balancer  string  `json:"balancer,omitempty"`
 	Expected  float64 `json:"expected"`
 	Got       float64 `json:"got"`
 	Error     float64 `json:"error"` // signed, relative

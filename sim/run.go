@@ -33,6 +33,8 @@ type Run struct {
 	Lanes   []lower.RankLanes
 	folded  []program.OpID // op of Step.Program by op; nil where they are the same
 
+	loads []*plan.Routing // of the scenario's balancers; nil where the load is even
+
 	inFlight []timeline.Memory // by rank, once it has been asked for
 
 	prices *prices
@@ -48,11 +50,16 @@ type Options struct {
 	// runs may share what it returns.
 	Profile func(name string) (*cost.Profile, error)
 
-	baseline bool // this run is what another is compared with
+	baseline bool            // this run is what another is compared with
+	alone    bool            // do not run other balancers beside this one
+	loads    []*plan.Routing // of the run that asks for advice
 }
 
 // Simulate runs a resolved scenario.
 func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, error) {
+	if s.Serving.On() {
+		return nil, &scenarios.Error{Key: "serving", Msg: "the scenario is of serving", Allowed: "sim prefill, which runs it"}
+	}
 	gpu, err := machine(s)
 	if err != nil {
 		return nil, err
@@ -76,25 +83,41 @@ func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, er
 	if err := r.pack(gpu); err != nil {
 		return nil, err
 	}
-	if r.Step, err = lower.NewStep(r.Plan); err != nil {
+	if r.loads, err = r.route(); err != nil {
 		return nil, err
+	}
+	if r.loads != nil {
+		r.Plan = r.Plan.Use(r.loads[0])
+	}
+	if err := r.simulate(ctx); err != nil {
+		return nil, err
+	}
+	return r, r.summarise(ctx, gpu)
+}
+
+// simulate lowers, prices and runs the plan.
+func (r *Run) simulate(ctx context.Context) (err error) {
+	if r.Step, err = lower.NewStep(r.Plan); err != nil {
+		return err
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := r.prices.step(r.Step); err != nil {
-		return nil, err
+		return err
 	}
 	r.Program, r.Lanes = r.Step.Program, r.Step.Lanes
-	if opt.Expand {
-		e := r.Step.Expand()
+	var e *lower.Expanded
+	if r.opt.Expand {
+		e = r.Step.Expand()
+	} else if r.Step.Groups() > 1 {
+		e = r.Step.ByGroup()
+	}
+	if e != nil {
 		r.Program, r.Lanes, r.folded = e.Program, e.Lanes, e.Folded
 	}
 	r.Timeline = &timeline.Timeline{}
-	if err := engine.Relax(r.Program, r.prices.dur, r.Timeline); err != nil {
-		return nil, err
-	}
-	return r, r.summarise(gpu)
+	return engine.Relax(r.Program, r.prices.dur, r.Timeline)
 }
 
 // machine is the scenario's GPU with its overrides.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math"
@@ -14,7 +15,7 @@ import (
 )
 
 // summarise turns the timeline into the Result.
-func (r *Run) summarise(gpu *hw.GPU) error {
+func (r *Run) summarise(ctx context.Context, gpu *hw.GPU) error {
 	s := r.Scenario
 	makespan := r.Makespan()
 	slow := jitter(s.Cluster.GPUs)
@@ -50,6 +51,9 @@ func (r *Run) summarise(gpu *hw.GPU) error {
 	r.memory(gpu)
 	r.modules()
 	r.launching()
+	if err := r.experts(ctx, gpu); err != nil {
+		return err
+	}
 	r.warn()
 	if err := r.packing(); err != nil {
 		return err
@@ -58,7 +62,7 @@ func (r *Run) summarise(gpu *hw.GPU) error {
 }
 
 // exposedComm are the rows of the breakdown that are waits for communication.
-var exposedComm = []string{"tp_comm_exposed", "cp_comm_exposed", "ep_comm_exposed", "pipeline_send", "grad_reduce_exposed", "param_gather_exposed"}
+var exposedComm = []string{"tp_comm_exposed", "cp_comm_exposed", "ep_comm_exposed", "expert_weights_exposed", "pipeline_send", "grad_reduce_exposed", "param_gather_exposed"}
 
 // Makespan is the end of the last op, before jitter.
 func (r *Run) Makespan() unit.Time {
@@ -154,7 +158,8 @@ func (r *Run) breakdown() map[string]float64 {
 // chargeWorks adds what the lanes of the mean pipeline rank ran.
 func (r *Run) chargeWorks(out, hidden map[string]float64) {
 	p := r.Step.Program
-	ranks := float64(len(r.Step.Lanes))
+	groups := r.Step.Groups()
+	ranks := float64(len(r.Step.Lanes) * groups)
 	shared := map[program.LaneID]int64{} // ranks of a data-parallel lane
 	for _, l := range r.Step.Lanes {
 		shared[l.DP]++
@@ -162,11 +167,13 @@ func (r *Run) chargeWorks(out, hidden map[string]float64) {
 	compute, dp := make([]int64, len(p.Works)), make([]int64, len(p.Works))
 	for id, w := range p.Work {
 		lanes := r.Step.Lanes[p.Lanes[p.Lane[id]].Rank]
-		switch p.Lane[id] {
-		case lanes.Compute:
-			compute[w]++
-		case lanes.DP:
-			dp[w] += shared[lanes.DP]
+		for g := range groups {
+			switch w := r.Step.WorkOf(g, w); p.Lane[id] {
+			case lanes.Compute:
+				compute[w]++
+			case lanes.DP:
+				dp[w] += shared[lanes.DP]
+			}
 		}
 	}
 	phases := map[string]float64{}
@@ -340,18 +347,23 @@ func (r *Run) warn() {
 
 func (r *Run) expect() error {
 	for _, e := range r.Scenario.Expect {
-		got, err := r.Result.Metric(e.Metric)
+		got, err := r.Result.of(e).Metric(e.Metric)
 		if err != nil {
 			return err
 		}
-		x := Expectation{Metric: e.Metric, Expected: e.Value, Got: got, Tolerance: e.Tolerance, Source: e.Source}
-		if x.Error = got; e.Value != 0 { // of nothing there is no relative error
-			x.Error = got/e.Value - 1
-		}
-		x.OK = math.Abs(x.Error) <= e.Tolerance
-		r.Result.Expect = append(r.Result.Expect, x)
+		r.Result.Expect = append(r.Result.Expect, expectation(e, got))
 	}
 	return nil
+}
+
+// expectation holds a value against what was published.
+func expectation(e scenarios.Expect, got float64) Expectation {
+	x := Expectation{Metric: e.Metric, Balancer: e.Balancer, Expected: e.Value, Got: got, Tolerance: e.Tolerance, Source: e.Source}
+	if x.Error = got; e.Value != 0 { // of nothing there is no relative error
+		x.Error = got/e.Value - 1
+	}
+	x.OK = math.Abs(x.Error) <= e.Tolerance
+	return x
 }
 
 // Metric is a scalar field of the result by its JSON name.
@@ -383,5 +395,5 @@ func (r *Result) Metric(name string) (float64, error) {
 		}
 		return 0, nil
 	}
-	return 0, &scenarios.Error{Key: "expect.metric", Found: name}
+	return r.Experts.metric(name)
 }

@@ -31,7 +31,7 @@ var resultDocs = []struct{ field, unit, doc string }{
 	{"exposed_comm_fraction", "1", "share of the step in which the mean rank waits for communication"},
 	{"peak_memory_gib", "GiB", "largest allocation of any rank; `fits` adds fragmentation and contexts"},
 	{"megatron_estimate_gib", "GiB", "Megatron-LM's own theoretical estimate, to compare; absent where it does not apply"},
-	{"memory_gib_by_stage", "GiB", "for each pipeline rank: `stage`, `peak_gib`, `at` (the op that made the peak) and `breakdown_gib` (weights, gradients, optimizer, activations, those of encoder and generator, logits, workspace, gathered parameters)"},
+	{"memory_gib_by_stage", "GiB", "for each pipeline rank: `stage`, `peak_gib`, `at` (the op that made the peak) and `breakdown_gib` (weights, gradients, optimizer, activations, those of encoder and generator, logits, workspace, gathered parameters); `expert_rank` is the rank of an expert-parallel group that needs so much, with the layer and microbatch that it receives most of then"},
 	{"fits", "", "whether the peak, 3 % fragmentation and 2 GiB of contexts fit the GPU"},
 	{"fit_advice", "", "by how much the job does not fit, and the cheapest change that makes it fit"},
 	{"breakdown_s", "s", "where the mean rank's time goes; the rows add up to `step_time_s`. Classes of kernels (attention, attention_linear, mlp, experts, router_permute, norms_elementwise, casts, embedding_head, optimizer, recurrent, graph_attention), recompute, host, what is exposed of each kind of communication, pipeline_send, bubble, jitter"},
@@ -46,7 +46,8 @@ var resultDocs = []struct{ field, unit, doc string }{
 	{"schedule_fit", "", "with `zb_auto` and `zbv_auto`, what the order was fitted to: `forward_s`, `backward_input_s`, `backward_weight_s`, `send_s` (medians over the ranks) and `memory_limit` in microbatches"},
 	{"profile", "", "the price profile"},
 	{"price_sources", "1", "share of kernel time by how it was priced: fitted, derived, published, roofline"},
-	{"expect", "", "for each `[[expect]]`: `metric`, `expected`, `got`, `error` (signed, relative), `tolerance`, `ok`, `source`"},
+	{"experts", "", "where `routing` gives ranks loads of their own; means over layers, microbatches and groups: `balancer`, `imbalance_before` and `imbalance_after` (largest load of a rank over the mean), `over_bound` (largest load over its certified lower bound), `worst` (group, rank, layer, microbatch, pairs, over_mean), `fraction_of_ideal` (speed over that of an ideal router), `balancing_s_per_layer` (planning and sending weights, forward), `planning_s`, `weights_exposed_s`, `exchange_exposed_s` (of the mean rank and step), `replicas` of a layer and microbatch, `moved_gib`, `replica_memory_gib`, `activation_over_ideal` (peak), `remote_fraction`, `dropped_fraction`, `padded_fraction`, and `compared`: the same for each of routing.compare, with its `step_time_s`, `model_tflops_per_gpu`, `peak_memory_gib` and `fits`"},
+	{"expect", "", "for each `[[expect]]`: `metric`, `expected`, `got`, `error` (signed, relative), `tolerance`, `ok`, `source`, and `balancer` where it is of one of routing.compare"},
 	{"warnings", "", "what makes the answer less certain"},
 	{"modules", "", "for the encoder and the generator beside the LLM, of one rank: `module`, `params`, `tokens_per_microbatch` and `max_tokens_per_microbatch`, `forward_s` and `backward_s` of the mean microbatch, `live_units` (microbatches held at most), `unit_gib` (of the mean one), `peak_gib`; absent where there is neither"},
 }

@@ -45,6 +45,7 @@ type streams struct {
 // cli is the program's command line: one field and one file a subcommand.
 type cli struct {
 	Run       runCmd       `cmd:"" help:"Simulate a scenario."`
+	Prefill   prefillCmd   `cmd:"" help:"Simulate requests to a served model: time to the first token."`
 	Check     checkCmd     `cmd:"" help:"Validate a scenario and print it with the origin of every value."`
 	Sweep     sweepCmd     `cmd:"" help:"Simulate a scenario at many points."`
 	Results   resultsCmd   `cmd:"" help:"Show, query and export what a sweep found."`

@@ -282,3 +282,38 @@ func TestLowerBoundArguments(t *testing.T) {
 	require.InDelta(t, 50, b.Tokens, 1e-6)
 	require.Equal(t, "senders", b.By)
 }
+
+// A balancer with parameters is written as a load is.
+func TestParseBalancer(t *testing.T) {
+	b, values, err := ParseBalancer("EPLB:window=24,interval=8")
+	require.NoError(t, err)
+	require.Equal(t, "eplb", b.Name())
+	require.Equal(t, map[string]string{"window": "24", "interval": "8"}, values)
+	for text, want := range map[string]string{
+		"eplbb":                 `did you mean "eplb"?`,
+		"eplb:windo=3":          `did you mean "window"?`,
+		"eplb:window":           "not of the form key=value",
+		"eplb:window=1,window=": "not of the form key=value",
+		"none:x=1":              "none takes none",
+	} {
+		_, _, err := ParseBalancer(text)
+		require.ErrorContains(t, err, want, text)
+	}
+}
+
+// FuzzParseBalancer: no text panics, and what is read names a balancer and keys
+// that it has.
+func FuzzParseBalancer(f *testing.F) {
+	for _, text := range []string{"eplb:window=24,interval=8", "ultraep", "none:", "lplb:topology=ring_8p,solver=exact", ":=,"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		b, values, err := ParseBalancer(text)
+		if err != nil {
+			return
+		}
+		for key := range values {
+			require.Contains(t, b.Params(), key)
+		}
+	})
+}

@@ -18,11 +18,16 @@ type Drift struct {
 	Law   *Generator
 	Sigma float64 // standard deviation of the log popularity, 0 or more
 	Rho   float64 // correlation of one microbatch with the next, 0 to 1
+	// Group tells apart streams under one law: ranks that hold the same experts and
+	// see other data.
+	Group int
 }
 
 // Stream is a drift under way: the loads of one layer, in order.
 type Stream struct {
 	drift   Drift
+	seed    uint64
+	index   uint64 // of the next microbatch
 	rng     *rand.Rand
 	law, x  []float64
 	weights []float64
@@ -40,7 +45,7 @@ func (d Drift) Start(layer int) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stream{drift: d, rng: rand.New(rand.NewPCG(law.Seed, 3)), law: w, x: make([]float64, len(w)), weights: make([]float64, len(w))}
+	s := &Stream{drift: d, seed: law.Seed, rng: rand.New(rand.NewPCG(law.Seed, 3+uint64(d.Group)<<8)), law: w, x: make([]float64, len(w)), weights: make([]float64, len(w))}
 	for e := range s.x {
 		s.x[e] = d.Sigma * s.rng.NormFloat64()
 	}
@@ -49,10 +54,35 @@ func (d Drift) Start(layer int) (*Stream, error) {
 
 // Next draws the load of the next microbatch.
 func (s *Stream) Next() *Load {
+	d, index := s.drift, s.index
+	s.Skip()
+	return Draw(s.weights, d.Law.Ranks, d.Law.TopK, d.Law.Tokens, rand.New(rand.NewPCG(s.seed, 4+uint64(d.Group)<<8+index<<32)))
+}
+
+// Past draws the load of the next microbatch as balancers that look back need it:
+// its totals by expert, of the law of those that Next draws, spread evenly over the
+// sources, in a fraction of the time.
+func (s *Stream) Past() *Load {
+	d, index := s.drift, s.index
+	s.Skip()
+	rng := rand.New(rand.NewPCG(s.seed, 5+uint64(d.Group)<<8+index<<32))
+	all := int64(d.Law.Ranks) * int64(d.Law.Tokens)
+	totals := make([]int64, len(s.weights))
+	multinomial(totals, inclusion(s.weights, d.Law.TopK), all*int64(d.Law.TopK), all, rng)
+	load, err := SpreadLoad(totals, d.Law.Ranks)
+	if err != nil { // Start has checked the sizes
+		return Draw(s.weights, d.Law.Ranks, d.Law.TopK, d.Law.Tokens, rng)
+	}
+	return load
+}
+
+// Skip passes over a microbatch: those after it are what they would have been, for
+// a fraction of the time.
+func (s *Stream) Skip() {
 	d := s.drift
 	for e, x := range s.x {
 		s.weights[e] = s.law[e] * math.Exp(x-d.Sigma*d.Sigma/2)
 		s.x[e] = d.Rho*x + math.Sqrt(1-d.Rho*d.Rho)*d.Sigma*s.rng.NormFloat64()
 	}
-	return Draw(s.weights, d.Law.Ranks, d.Law.TopK, d.Law.Tokens, s.rng)
+	s.index++
 }

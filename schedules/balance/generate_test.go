@@ -230,6 +230,25 @@ func TestDrift(t *testing.T) {
 	before := slices.Clone(s.x)
 	s.Next()
 	require.Equal(t, before, s.x)
+	// what is skipped changes nothing after it, and groups share the law only
+	drawn, err := Drift{Law: law, Sigma: 0.5, Rho: 0.9}.Start(1)
+	require.NoError(t, err)
+	skipped, err := Drift{Law: law, Sigma: 0.5, Rho: 0.9}.Start(1)
+	require.NoError(t, err)
+	other, err := Drift{Law: law, Sigma: 0.5, Rho: 0.9, Group: 1}.Start(1)
+	require.NoError(t, err)
+	first := drawn.Next()
+	skipped.Skip()
+	require.Equal(t, drawn.Next(), skipped.Next())
+	past, next := drawn.Past(), skipped.Next() // the same law, other draws
+	require.Equal(t, next.Total(), past.Total())
+	seen, drew := past.PerExpert(nil), next.PerExpert(nil)
+	for e := range seen {
+		require.InDelta(t, drew[e], seen[e], 6*math.Sqrt(float64(drew[e])+1))
+	}
+	require.NotEqual(t, first, other.Next())
+	require.Equal(t, drawn.law, other.law)
+
 	_, err = Drift{Law: law, Sigma: -1}.Start(0)
 	require.ErrorContains(t, err, "sigma -1")
 }

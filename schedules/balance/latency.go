@@ -6,6 +6,17 @@ import "orrery/sim/unit"
 // 42 SMs for communication), fitted to their README and figures 13 and 16. The
 // kernels of another machine need their own measurements.
 
+// SendLatency, SendGBps and RelayTime are what [FanOut.Time] is made of: the start,
+// the rate of a rank, on NVLink of TestbedNVLinkGBps (Blackwell, one direction), and
+// the second stage where there are relays (the mean over six published times, which
+// need 15 to 32 us).
+const (
+	SendLatency       = 8 * unit.Microsecond
+	SendGBps          = 733
+	RelayTime         = 24 * unit.Microsecond
+	TestbedNVLinkGBps = 900
+)
+
 // DirectTime is the time of weight distribution without relays: 8 us and the
 // sends of the busiest rank at 733 GB/s. It is within 3 % of the six published
 // times, and 0 where nothing is sent.
@@ -13,16 +24,15 @@ func DirectTime(maxSent int, weights unit.Bytes) unit.Time {
 	if maxSent == 0 {
 		return 0
 	}
-	return 8*unit.Microsecond + unit.Seconds(float64(maxSent)*float64(weights)/733e9)
+	return SendLatency + unit.Seconds(float64(maxSent)*float64(weights)/(SendGBps*1e9))
 }
 
-// Time is the time of a fan-out: that of its busiest sender, and 24 us for the
-// second stage where there are relays (the mean over six published times, which
-// need 15 to 32).
+// Time is the time of a fan-out: that of its busiest sender, and of the second
+// stage where there are relays.
 func (f *FanOut) Time(weights unit.Bytes) unit.Time {
 	t := DirectTime(f.MaxSent(), weights)
 	if f.Relayed > 0 {
-		t += 24 * unit.Microsecond
+		t += RelayTime
 	}
 	return t
 }
@@ -59,4 +69,19 @@ func GradReduceTime(n int, gradients unit.Bytes) unit.Time {
 // Rerouting, 37 us, hides behind weight distribution.
 func PlanTime(replicas int) unit.Time {
 	return unit.Micros(35 + 0.83*float64(replicas) + 38)
+}
+
+// DecideTime is what a balancer takes on the critical path of every layer to make
+// a plan: UltraEP and EPLB+ by [PlanTime] (EPLB+ takes 153 us for 107 replicas,
+// UltraEP's table 3; here 162), LPLB's solver about 100 us inside a node (its
+// README). Nothing is published for FasterMoE, whose model is a few operations an
+// expert, and those that look back decide beside the critical path: both are 0.
+func DecideTime(b Balancer, p *Plan) unit.Time {
+	switch b.(type) {
+	case ultraEP, ultraAlgorithm1, eplbPlus:
+		return PlanTime(len(p.Replicas))
+	case lplb:
+		return 100 * unit.Microsecond
+	}
+	return 0
 }

@@ -54,6 +54,34 @@ func Lookup(name string) (Balancer, error) {
 	return nil, fmt.Errorf("no balancer is called %q; known are %s", name, strings.Join(known, ", "))
 }
 
+// ParseBalancer reads NAME or NAME:KEY=VALUE,KEY=VALUE. What the values may be,
+// Start says.
+func ParseBalancer(text string) (Balancer, map[string]string, error) {
+	name, list, _ := strings.Cut(text, ":")
+	b, err := Lookup(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	values := map[string]string{}
+	if list == "" {
+		return b, values, nil
+	}
+	for _, pair := range strings.Split(list, ",") {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok || value == "" {
+			return nil, nil, fmt.Errorf("balancer %s: %q is not of the form key=value", b.Name(), pair)
+		}
+		if _, twice := values[key]; twice {
+			return nil, nil, fmt.Errorf("balancer %s: parameter %q is there twice", b.Name(), key)
+		}
+		values[key] = value
+	}
+	if err := (Setup{Params: values}).params(b).err; err != nil {
+		return nil, nil, err
+	}
+	return b, values, nil
+}
+
 func normalise(name string) string {
 	return strings.NewReplacer("-", "_", "+", "_plus").Replace(strings.ToLower(strings.TrimSpace(name)))
 }

@@ -82,8 +82,15 @@ func (e ExpertExchange) Copies() float64 {
 	return expertsHit(e.Group.Ranks, e.Experts, e.TopK)
 }
 
-// Traffic is the expected number of bytes of all copies of a rank's tokens.
+// Traffic is the expected number of bytes of all copies of a rank's tokens, of the
+// busiest rank where loads differ: a rank sends and receives at once, so that the
+// larger of both counts (UltraEP, arXiv:2606.04101, section 4.2).
 func (e ExpertExchange) Traffic() float64 {
+	if e.Busiest > 0 {
+		b := e.Busiest
+		e.Busiest = 0
+		return b * e.Traffic()
+	}
 	if e.Op == "prepare" {
 		return 4 * float64(e.Tokens*e.TopK) // expert indices
 	}
@@ -144,6 +151,8 @@ func (e ExpertExchange) check() error {
 		return fmt.Errorf("%s: within: want 0, or domains that hold at least top-k experts", e)
 	case e.Tokens < 0 || e.Hidden < 1 || e.TopK < 1 || e.Experts < e.TopK || e.SMs < 0:
 		return fmt.Errorf("%s: want tokens >= 0, hidden and top-k >= 1, experts >= top-k and SMs >= 0", e)
+	case !(e.Busiest >= 0) || math.IsInf(e.Busiest, 0):
+		return fmt.Errorf("%s: busiest: want the busiest rank over a balanced one, or 0", e)
 	case !e.DType.Valid():
 		return fmt.Errorf("%s: unknown format %q", e, e.DType)
 	case e.Group.Domains() > 1 && !(e.NICGBps > 0 && !math.IsInf(e.NICGBps, 0)):

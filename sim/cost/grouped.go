@@ -41,6 +41,8 @@ func (g GroupedGEMM) valid() error {
 		return fmt.Errorf("grouped gemm: sizes must be positive: %s", g)
 	case !g.DType.Valid():
 		return fmt.Errorf("grouped gemm: unknown dtype %q", g.DType)
+	case g.Tiles != 0 && (g.MaxOverMean != 0 || g.Tiles < (g.Tokens+expertTile-1)/expertTile || g.Tiles > g.Tokens/expertTile+g.Groups+1):
+		return fmt.Errorf("grouped gemm: %d groups with %d rows do not fill %d tiles", g.Groups, g.Tokens, g.Tiles)
 	case g.MaxOverMean != 0 && !(g.MaxOverMean >= 1) || g.MaxOverMean > float64(g.Groups):
 		return fmt.Errorf("grouped gemm: the largest of %d groups cannot be %g times the mean", g.Groups, g.MaxOverMean)
 	}
@@ -55,7 +57,7 @@ type GroupedTerms struct {
 	Micros    float64 // least traffic at peak HBM bandwidth
 }
 
-// Terms returns what the model weighs. With MaxOverMean the largest group has
+// Terms returns what the model weighs. Without Tiles, with MaxOverMean the largest group has
 // that many times the mean of rows and the others share the rest evenly.
 func (g GroupedGEMM) Terms(gpu *hw.GPU) GroupedTerms {
 	groups, tokens := float64(g.Groups), float64(g.Tokens)
@@ -70,6 +72,9 @@ func (g GroupedGEMM) Terms(gpu *hw.GPU) GroupedTerms {
 		return t
 	}
 	tiles := math.Ceil(largest/expertTile) + (groups-1)*math.Ceil(other/expertTile)
+	if g.Tiles > 0 {
+		tiles = float64(g.Tiles)
+	}
 	t.TileTFLOP = 2 * tiles * expertTile * n * k / 1e12
 	t.FillTFLOP = 2 * tiles * expertTile * n / 1e12
 	return t

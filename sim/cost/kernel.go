@@ -93,7 +93,8 @@ func (g GEMM) String() string {
 
 // GroupedGEMM is one GEMM for each of Groups local experts. Tokens is the sum
 // of rows over the groups; MaxOverMean (>= 1, 0 counts as 1) is the largest
-// group's rows over the mean.
+// group's rows over the mean. Tiles, where it is not 0, says instead how many tiles
+// of [ExpertTile] rows the groups fill, each rounded up.
 type GroupedGEMM struct {
 	Groups      int64
 	Tokens      int64
@@ -101,6 +102,7 @@ type GroupedGEMM struct {
 	DType       unit.DType
 	Layout      Layout
 	MaxOverMean float64
+	Tiles       int64
 }
 
 // Family implements Kernel.
@@ -128,6 +130,9 @@ func (g GroupedGEMM) String() string {
 	}
 	if g.MaxOverMean > 1 {
 		s += fmt.Sprintf(" max_over_mean=%.3g", g.MaxOverMean)
+	}
+	if g.Tiles > 0 {
+		s += fmt.Sprintf(" tiles=%d", g.Tiles)
 	}
 	return s
 }
@@ -433,6 +438,9 @@ type ExpertExchange struct {
 	// Within is the most domains that the experts of a token lie on, where the
 	// router limits them (DeepSeek-V3: 4 nodes); 0 is no limit.
 	Within int64
+	// Busiest is the time that the volumes of the busiest rank take over that of a
+	// balanced exchange; 0 counts as 1.
+	Busiest float64
 }
 
 // Family implements Kernel.
@@ -451,6 +459,9 @@ func (e ExpertExchange) String() string {
 		e.Op, e.Backend, e.Tokens, e.Hidden, e.TopK, e.Experts, e.Group.Ranks, e.Group.PerDomain, e.SMs, e.DType)
 	if e.Within > 0 {
 		s += fmt.Sprintf(" within=%d", e.Within)
+	}
+	if e.Busiest > 0 {
+		s += fmt.Sprintf(" busiest=%.4g", e.Busiest)
 	}
 	return s
 }

@@ -20,6 +20,9 @@ type ExpertLoad struct {
 // expertTile is the rows of a tile of the grouped GEMMs.
 const expertTile = 128
 
+// ExpertTile is expertTile for those who count the tiles of a [GroupedGEMM].
+const ExpertTile = expertTile
+
 // alpha of the distribution; zero if balanced.
 func (m MoE) alpha() (float64, error) {
 	if m.Distribution == "balanced" || m.Distribution == "" {

@@ -108,6 +108,8 @@ func (p *Profile) own(k Kernel) (Estimate, error) {
 		if p.Collective != nil {
 			return p.Collective.Price(k, p.hw)
 		}
+	case Reported:
+		return k.price(p.hw)
 	case P2P:
 		if p.Collective != nil {
 			return p.Collective.PriceP2P(k, p.hw)
@@ -166,6 +168,10 @@ func RooflineOf(k Kernel, g *hw.GPU) (Estimate, error) {
 		seconds = float64(c.Bytes) / (g.NVLinkGBps * 1e9)
 		if c.NICGBps > 0 {
 			seconds = float64(c.Bytes) / (c.NICGBps * 1e9)
+		}
+	case Reported:
+		if c.GBps > 0 {
+			seconds = float64(c.Bytes) / (g.NVLinkGBps * 1e9)
 		}
 	case HostCopy:
 		seconds = float64(c.Bytes) / (c.GBps * 1e9)

@@ -26,13 +26,15 @@ const (
 	OptimizerStep
 	Recurrent      // LSTMs
 	GraphAttention // over the utterances of dialogues
+	ExpertPlanning // of replicas of experts
+	ExpertWeights  // sending replicas' weights, adding up their gradients
 	NumClasses
 )
 
 // String is the class's name in reports and JSON.
 func (c Class) String() string {
 	return [...]string{"attention", "attention_linear", "mlp", "experts", "router_permute", "norms_elementwise",
-		"casts", "embedding_head", "tp_comm", "cp_comm", "ep_comm", "optimizer", "recurrent", "graph_attention"}[c]
+		"casts", "embedding_head", "tp_comm", "cp_comm", "ep_comm", "optimizer", "recurrent", "graph_attention", "expert_planning", "expert_weights"}[c]
 }
 
 // Lane is the stream of a rank that a block's op runs on.
@@ -124,6 +126,16 @@ func (b *builder) side(name string, class Class, k cost.Kernel) int {
 		op.After = []int{b.last}
 	}
 	return b.add(op)
+}
+
+// behind appends kernels that run while message op is under way; what comes after
+// needs both. A message among them ends after op does, on the same lane.
+func (b *builder) behind(op int, kernels func()) {
+	b.last = b.lastCmp
+	kernels()
+	if b.b.Ops[b.last].Lane == Compute {
+		b.last = op
+	}
 }
 
 // computeAfter appends a kernel that also waits for the ops given.

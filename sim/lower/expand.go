@@ -14,10 +14,21 @@ type Expanded struct {
 }
 
 // Expand unfolds a step. Copy c has tensor-parallel index c mod TP; copies of
-// one index are the members of one data-parallel group.
+// one index are the members of one data-parallel group. Those of one
+// expert-parallel group follow each other.
 func (s *Step) Expand() *Expanded {
 	par := s.Plan.Scenario.Parallel
-	tp, copies := int(par.TP), s.copies()
+	each := int(par.ETP * par.EP)
+	return s.unfold(s.copies(), int(par.TP), func(c int) int { return min(c/each, s.Groups()-1) })
+}
+
+// ByGroup has one copy for each expert-parallel group, where their loads differ:
+// data-parallel collectives wait for all of them.
+func (s *Step) ByGroup() *Expanded {
+	return s.unfold(s.Groups(), 1, func(c int) int { return c })
+}
+
+func (s *Step) unfold(copies, tp int, groupOf func(c int) int) *Expanded {
 	pp := len(s.Lanes)
 	e := &Expanded{Copies: copies}
 	n := s.Program.Len()
@@ -75,7 +86,7 @@ func (s *Step) Expand() *Expanded {
 			for _, d := range s.Program.Deps(id) {
 				buf = appendInstances(buf, base[d], inst[s.Program.Lane[d]], inst[lane], c, tp)
 			}
-			q.Add(laneBase[lane]+program.LaneID(c), s.Program.Work[id], buf...)
+			q.Add(laneBase[lane]+program.LaneID(c), s.WorkOf(groupOf(c), s.Program.Work[id]), buf...)
 			e.Folded = append(e.Folded, id)
 		}
 	}

@@ -16,11 +16,18 @@ type layerKey struct {
 	phase     pipeline.Phase
 	slice     int32
 	vol       int32 // see pipeline.ContextExchange
+	routed    bool  // experts have loads of their own
+	group     int32 // of those
+	mb        int32
 }
 
 // keyOf is the key of a layer, without phase and slice.
 func (l *lowering) keyOf(layer int64, recompute bool) layerKey {
 	k := layerKey{moe: l.m.IsMoE(layer), window: l.m.Window(layer), recompute: recompute}
+	if k.moe && l.p.Routing != nil {
+		k.routed, k.layer = true, layer
+		return k
+	}
 	first, known := l.alike[k]
 	if !known {
 		first = layer
@@ -33,10 +40,16 @@ func (l *lowering) keyOf(layer int64, recompute bool) layerKey {
 // layerBlock is one layer's share of a pass.
 func (l *lowering) layerBlock(k layerKey, s pipeline.Slot) *Block {
 	k.phase, k.slice, k.vol = s.Phase, s.Slice, l.handed
+	if k.routed {
+		k.group, k.mb = int32(l.group), s.Microbatch
+	}
 	if b := l.blocks[k]; b != nil {
 		return b
 	}
 	l.slice, l.vol = int64(s.Slice), int64(l.handed)
+	if l.share = nil; k.routed {
+		l.share = l.p.Routing.Share(l.group, k.layer, int(s.Microbatch))
+	}
 	var b Block
 	if s.Phase == pipeline.F {
 		b = l.layerForward(k.layer)
@@ -80,6 +93,8 @@ func (s *shapes) layerBackward(layer int64, full bool) Block {
 	} else {
 		s.recomputeParts(b, layer)
 	}
+	rc := s.s.Training.Recompute
+	s.resent = full || rc.Mode == "selective" && slices.Contains(rc.Parts, "moe")
 	if s.m.IsMoE(layer) {
 		s.moeBackward(b)
 	} else {

@@ -35,7 +35,7 @@ func stageBytesOf(p *plan.Plan) []stageBytes {
 func (l *lowering) memoryBefore(op program.OpID, r int, s pipeline.Slot) {
 	switch {
 	case s.Phase == pipeline.F:
-		l.memory(op, r, true, l.kept(s))
+		l.memory(op, r, true, l.kept(r, s))
 	case s.Phase != pipeline.W && int(s.Slice) == l.n-1:
 		l.memory(op, r, true, int64(l.n)*l.held[s.Stage].kvGrad)
 	}
@@ -47,21 +47,33 @@ func (l *lowering) memoryAfter(op program.OpID, r int, s pipeline.Slot) {
 	free := int64(0)
 	switch s.Phase {
 	case pipeline.B:
-		free = l.kept(s) + l.held[s.Stage].kvGrad
+		free = l.kept(r, s) + l.held[s.Stage].kvGrad
 	case pipeline.I:
-		free = l.held[s.Stage].activations + l.held[s.Stage].kvGrad - l.held[s.Stage].weightGrad
+		free = l.activations(r, s) + l.held[s.Stage].kvGrad - l.keptForWeights(r, s)
 	case pipeline.W:
-		free = l.held[s.Stage].weightGrad
+		free = l.keptForWeights(r, s)
 	}
 	l.memory(op, r, false, -free)
 }
 
-// kept is what a forward pass leaves for its backward pass.
-func (l *lowering) kept(s pipeline.Slot) int64 {
+// kept is what a pass keeps for its backward pass, on the rank that receives the
+// most tokens where loads differ.
+func (l *lowering) kept(r int, s pipeline.Slot) int64 {
 	if l.m.Net != nil {
 		return l.p.BatchBytes(int(s.Microbatch))
 	}
-	return l.held[s.Stage].activations
+	return l.activations(r, s)
+}
+
+// activations are those of a pass, on the rank that receives the most tokens where
+// loads of experts differ.
+func (l *lowering) activations(r int, s pipeline.Slot) int64 {
+	return l.held[s.Stage].activations + int64(l.p.UnevenBytes(r, int(s.Stage), int(s.Microbatch)))
+}
+
+// keptForWeights is what of it the gradients of weights need.
+func (l *lowering) keptForWeights(r int, s pipeline.Slot) int64 {
+	return l.held[s.Stage].weightGrad + int64(l.p.UnevenWeightGradBytes(r, int(s.Stage), int(s.Microbatch)))
 }
 
 func (l *lowering) memory(op program.OpID, r int, atStart bool, bytes int64) {

@@ -39,10 +39,14 @@ func (s *shapes) mlpBackward(b *builder) {
 // expertShapes are the sizes of a rank's share of a mixture of experts.
 type expertShapes struct {
 	groups, rows, width int64 // local experts, rows of them together, inner width
+	tiles               int64 // of the grouped GEMMs; 0: rows are even over the experts
 }
 
 func (s *shapes) experts() expertShapes {
 	par, moe := s.s.Parallel, s.m.MoE
+	if s.share != nil {
+		return expertShapes{groups: s.share.Experts, rows: s.share.Rows, width: moe.FFN / par.ETP, tiles: s.share.Tiles}
+	}
 	return expertShapes{
 		groups: max(moe.Experts/par.EP, 1),
 		rows:   int64(float64(s.sp*moe.TopK*par.ETP) * max(s.fw.MoEImbalance, 1)),
@@ -79,17 +83,22 @@ func (s *shapes) expertHidden() int64 {
 }
 
 func (s *shapes) grouped(e expertShapes, n, k int64, l cost.Layout) cost.GroupedGEMM {
-	return cost.GroupedGEMM{Groups: e.groups, Tokens: e.rows, N: n, K: k, DType: s.dt, Layout: l}
+	return cost.GroupedGEMM{Groups: e.groups, Tokens: e.rows, N: n, K: k, DType: s.dt, Layout: l, Tiles: e.tiles}
 }
 
 // exchange is dispatch or combine among the ranks of the expert group; nothing
 // where each rank holds all experts. With overlap_ep the kernels of another
 // microbatch run meanwhile (Megatron's 1F1B all-to-all overlap), which in the
-// steady state is as if those of this block did not wait.
-func (s *shapes) exchange(b *builder, op string) {
+// steady state is as if those of this block did not wait. It returns the message that
+// what follows waits for, -1 where there is none.
+func (s *shapes) exchange(b *builder, op string) int {
 	g, moe := s.p.Groups.EP, s.m.MoE
 	if g.Ranks == 1 {
-		return
+		return -1
+	}
+	busiest := max(s.fw.MoEImbalance, 1)
+	if s.share != nil {
+		busiest = s.share.Volume
 	}
 	send := b.comm
 	if s.fw.OverlapEP {
@@ -103,6 +112,9 @@ func (s *shapes) exchange(b *builder, op string) {
 		if op == "dispatch" && s.fw.MoEDispatchDType == unit.FP8 { // with scales by block
 			e.DType = unit.FP8Block
 		}
+		if s.share != nil {
+			e.Busiest = busiest
+		}
 		send(op, EPComm, e)
 	case "allgather":
 		kind := cost.AllGather
@@ -111,9 +123,13 @@ func (s *shapes) exchange(b *builder, op string) {
 		}
 		send(op, EPComm, s.coll(kind, 2*s.sp*h*g.Ranks, g))
 	default:
-		bytes := int64(float64(2*s.sp*moe.TopK*h) * max(s.fw.MoEImbalance, 1))
+		bytes := int64(float64(2*s.sp*moe.TopK*h) * busiest)
 		send(op, EPComm, s.coll(cost.AllToAll, bytes, g))
 	}
+	if s.fw.OverlapEP {
+		return -1
+	}
+	return b.last
 }
 
 // etp gathers tokens over expert tensor parallelism, or reduces its partial sums.
@@ -129,14 +145,14 @@ func (s *shapes) moe(b *builder) {
 	s.norm(b, "mlp norm", s.sp, s.h)
 	b.compute("router", Router, gemm(s.sp, m.Experts, s.h, unit.BF16, cost.Fwd))
 	s.topk(b, false)
-	if m.SharedFFN > 0 {
-		fc1, fc2 := s.fc(m.SharedFFN, MLP, "shared ")
-		s.forward(b, fc1)
-		s.act(b, "shared activation", s.tokens, m.SharedFFN/s.tp)
-		s.forward(b, fc2)
+	up, down := s.sharedExperts(b)
+	if !s.fw.OverlapShared {
+		up()
+		down()
 	}
 	b.compute("permute", Router, mem("permute", 2*s.sp*h, 2*s.sp*h*m.TopK))
-	s.exchange(b, "dispatch")
+	s.replicate(b)
+	s.beside(b, s.exchange(b, "dispatch"), up)
 	s.etp(b, cost.AllGather)
 	s.expertCast(b, "cast experts", e, h)
 	s.expertGEMM(b, "expert fc1", e, s.gate()*e.width, h, cost.Fwd)
@@ -144,7 +160,7 @@ func (s *shapes) moe(b *builder) {
 	s.expertCast(b, "cast expert hidden", e, e.width)
 	s.expertGEMM(b, "expert fc2", e, h, e.width, cost.Fwd)
 	s.etp(b, cost.ReduceScatter)
-	s.exchange(b, "combine")
+	s.beside(b, s.exchange(b, "combine"), down)
 	b.compute("unpermute", Router, mem("unpermute", 2*s.sp*h*m.TopK, 2*s.sp*h))
 	s.residual(b, "mlp residual")
 }
@@ -152,23 +168,31 @@ func (s *shapes) moe(b *builder) {
 func (s *shapes) moeBackward(b *builder) {
 	m, e, h := s.m.MoE, s.experts(), s.expertHidden()
 	b.compute("d unpermute", Router, mem("permute", 2*s.sp*h, 2*s.sp*h*m.TopK))
-	s.exchange(b, "dispatch")
+	down, up := s.sharedBackward(b)
+	s.beside(b, s.exchange(b, "dispatch"), down)
+	again := s.replicateAgain(b)
 	s.etp(b, cost.AllGather)
 	s.expertCast(b, "cast d experts", e, h)
-	s.expertGEMM(b, "dgrad expert fc2", e, e.width, h, cost.Dgrad)
-	s.expertWgrad(b, "wgrad expert fc2", e, h, e.width)
+	if again >= 0 { // the weights arrive behind the gradient that does not need them
+		s.expertWgrad(b, "wgrad expert fc2", e, h, e.width)
+	}
+	d := s.expertGEMM(b, "dgrad expert fc2", e, e.width, h, cost.Dgrad)
+	if again >= 0 {
+		b.b.Ops[d].After = append(b.b.Ops[d].After, again)
+	} else {
+		s.expertWgrad(b, "wgrad expert fc2", e, h, e.width)
+	}
 	s.actBackward(b, "expert activation", e.rows, e.width)
 	s.expertCast(b, "cast d expert hidden", e, s.gate()*e.width)
 	s.expertGEMM(b, "dgrad expert fc1", e, h, s.gate()*e.width, cost.Dgrad)
 	s.expertWgrad(b, "wgrad expert fc1", e, s.gate()*e.width, h)
 	s.etp(b, cost.ReduceScatter)
-	s.exchange(b, "combine")
+	s.beside(b, s.exchange(b, "combine"), up)
+	s.reduceReplicas(b)
 	b.compute("d permute", Router, mem("unpermute", 2*s.sp*h*m.TopK, 2*s.sp*h))
-	if m.SharedFFN > 0 {
-		fc1, fc2 := s.fc(m.SharedFFN, MLP, "shared ")
-		s.backward(b, fc2)
-		s.actBackward(b, "shared activation", s.tokens, m.SharedFFN/s.tp)
-		s.backward(b, fc1)
+	if !s.fw.OverlapShared {
+		down()
+		up()
 	}
 	s.topk(b, true)
 	b.compute("dgrad router", Router, gemm(s.sp, s.h, m.Experts, unit.BF16, cost.Dgrad))

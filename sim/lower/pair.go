@@ -51,32 +51,36 @@ func (l *lowering) pair(r int, f, b pipeline.Slot, arrived ...program.OpID) erro
 // pairWorks are the WorkIDs of the passes of a pair. Pairs of the same blocks
 // are one Pair, so that they are priced once.
 func (l *lowering) pairWorks(f, b pipeline.Slot) (forward, backward program.WorkID) {
-	var p *Pair
 	shared := func() *Pair {
-		if p != nil {
-			return p
-		}
 		all := func(s pipeline.Slot) []Use {
 			st := l.p.Stages[s.Stage]
 			return l.uses(s, segment{layers: st.Layers, embedding: st.Embedding, head: st.Head})
 		}
-		p = &Pair{all(f), all(b)}
+		p := &Pair{all(f), all(b)}
 		for _, q := range l.pairs {
 			if slices.Equal(q.Forward, p.Forward) && slices.Equal(q.Backward, p.Backward) {
-				p = q
-				return p
+				return q
 			}
 		}
 		l.pairs = append(l.pairs, p)
 		return p
 	}
 	k := workKey{kind: "pair " + b.Phase.String(), stage: int(f.Stage), with: int(b.Stage)}
-	backward = l.work(k, func() (program.Work, Work) {
-		return program.Work{Name: fmt.Sprintf("%v stage %d beside F stage %d", b.Phase, b.Stage, f.Stage), Kind: program.Backward}, Work{Blocks: shared().Backward, Pair: shared()}
+	if l.p.Routing != nil {
+		k.withMB = int(b.Microbatch) + 1
+	}
+	backward = l.ofGroups(func() program.WorkID {
+		return l.work(l.loadKey(k, f), func() (program.Work, Work) {
+			p := shared()
+			return program.Work{Name: fmt.Sprintf("%v stage %d beside F stage %d", b.Phase, b.Stage, f.Stage), Kind: program.Backward}, Work{Blocks: p.Backward, Pair: p}
+		})
 	})
 	k.kind += " F"
-	forward = l.work(k, func() (program.Work, Work) {
-		return program.Work{Name: fmt.Sprintf("F stage %d beside %v stage %d", f.Stage, b.Phase, b.Stage), Kind: program.Forward}, Work{Blocks: shared().Forward, Pair: shared()}
+	forward = l.ofGroups(func() program.WorkID {
+		return l.work(l.loadKey(k, f), func() (program.Work, Work) {
+			p := shared()
+			return program.Work{Name: fmt.Sprintf("F stage %d beside %v stage %d", f.Stage, b.Phase, b.Stage), Kind: program.Forward}, Work{Blocks: p.Forward, Pair: p}
+		})
 	})
 	return forward, backward
 }

@@ -257,8 +257,10 @@ func (l *lowering) segmentWork(s pipeline.Slot, seg segment) program.WorkID {
 	if l.m.Net != nil {
 		key.microbatch = s.Microbatch
 	}
-	return l.work(key, func() (program.Work, Work) {
-		return program.Work{Name: fmt.Sprintf("%s stage %d", kind[:1], s.Stage), Kind: k}, Work{Blocks: l.uses(s, seg), Beside: beside}
+	return l.ofGroups(func() program.WorkID {
+		return l.work(l.loadKey(key, s), func() (program.Work, Work) {
+			return program.Work{Name: fmt.Sprintf("%s stage %d", kind[:1], s.Stage), Kind: k}, Work{Blocks: l.uses(s, seg), Beside: beside}
+		})
 	})
 }
 

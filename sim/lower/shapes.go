@@ -26,6 +26,9 @@ type shapes struct {
 	packed     *packedUnit // whose pass is being lowered; nil where sequences are whole
 	lora       bool
 	nic        float64
+
+	share  *plan.Share // of the layer and microbatch that is being lowered; nil where loads are even
+	resent bool        // weights of replicas were sent for the recomputation just before
 }
 
 func newShapes(p *plan.Plan) *shapes {

@@ -20,6 +20,25 @@ type Step struct {
 	World   program.LaneID // of ops that all ranks take part in
 	// Pipeline are the lanes of messages between all ranks of a pipeline.
 	Pipeline []program.LaneID
+	// Others are, by WorkID, the same work in the expert-parallel groups after the
+	// first, whose loads differ; nil where they do not.
+	Others map[program.WorkID][]program.WorkID
+}
+
+// Groups is the number of expert-parallel groups that have loads of their own.
+func (s *Step) Groups() int {
+	if s.Plan.Routing == nil {
+		return 1
+	}
+	return s.Plan.Routing.Groups
+}
+
+// WorkOf is an op's work in an expert-parallel group.
+func (s *Step) WorkOf(group int, w program.WorkID) program.WorkID {
+	if others := s.Others[w]; group > 0 && others != nil {
+		return others[group-1]
+	}
+	return w
 }
 
 // Work is what an op of a WorkID does: blocks one after the other on the
@@ -77,6 +96,7 @@ type lowering struct {
 	first      map[[2]int]pipeline.Slot // by rank and stage, once it has been asked for
 	everyone   []int                    // all ranks
 	handed     int32                    // of the slot that is being lowered
+	group      int                      // expert-parallel group that is being lowered
 	pairs      []*Pair
 	cut        map[pipeline.Slot]int // pieces of a weight gradient so far; nil where it is whole
 	pieces     map[pieceKey][]piece
@@ -102,6 +122,9 @@ type workKey struct {
 	// Of models that list their layers, whose shapes differ by microbatch.
 	microbatch int32
 	pass       int
+	// Of a pass whose experts have loads of their own: expert-parallel group,
+	// microbatch from 1, and that of the other pass of a pair.
+	group, mb, withMB int
 }
 
 type rankState struct {
@@ -125,7 +148,7 @@ func NewStep(p *plan.Plan) (*Step, error) {
 		Lane: make([]program.LaneID, 0, ops), Work: make([]program.WorkID, 0, ops),
 		Dep: make([]program.OpID, 0, 2*ops), DepAt: make([]int32, 1, ops+1),
 	}
-	l.step = &Step{Plan: p, Program: l.prog}
+	l.step = &Step{Plan: p, Program: l.prog, Others: map[program.WorkID][]program.WorkID{}}
 	if err := l.netLayers(); err != nil {
 		return nil, err
 	}
@@ -214,6 +237,30 @@ func (l *lowering) work(k workKey, make func() (program.Work, Work)) program.Wor
 	l.step.Works = append(l.step.Works, w)
 	l.works[k] = id
 	return id
+}
+
+// ofGroups makes a pass's work for every expert-parallel group and returns the
+// first group's, which the program's ops carry.
+func (l *lowering) ofGroups(make func() program.WorkID) program.WorkID {
+	first := make()
+	if l.step.Groups() == 1 || l.step.Others[first] != nil {
+		return first
+	}
+	var others []program.WorkID
+	for l.group = 1; l.group < l.step.Groups(); l.group++ {
+		others = append(others, make())
+	}
+	l.group = 0
+	l.step.Others[first] = others
+	return first
+}
+
+// loadKey tells passes apart whose experts have loads of their own.
+func (l *lowering) loadKey(k workKey, s pipeline.Slot) workKey {
+	if l.p.Routing != nil {
+		k.group, k.mb = l.group, int(s.Microbatch)+1
+	}
+	return k
 }
 
 // passes emits the slots of all ranks in an order that respects dependencies:

@@ -17,12 +17,13 @@ type Ledger struct {
 	// the loss needs beside them, the working memory of one layer's backward.
 	Gathered, Logits, Workspace float64
 	Buffers                     float64 // of communication
+	Replicas                    float64 // redundant experts' weights and gradients
 }
 
 // Items names the ledger's entries in a fixed order.
 func (l Ledger) Items() []LedgerItem {
 	return []LedgerItem{{"weights", l.Weights}, {"gradients", l.Gradients}, {"optimizer", l.Optimizer},
-		{"gathered_params", l.Gathered}, {"logits", l.Logits}, {"workspace", l.Workspace}, {"comm_buffers", l.Buffers}}
+		{"gathered_params", l.Gathered}, {"logits", l.Logits}, {"workspace", l.Workspace}, {"comm_buffers", l.Buffers}, {"replica_slots", l.Replicas}}
 }
 
 // LedgerItem is one entry of a Ledger, in bytes.
@@ -110,6 +111,10 @@ func (p *Plan) Static(rank int) Ledger {
 	}
 	p.towerStatic(rank, &l)
 	l.Workspace = p.workspaceBytes()
+	if p.Routing != nil {
+		l.Workspace += p.hottest[rank].Workspace
+		l.Replicas = p.replicaBytes(rank)
+	}
 	return l
 }
 

@@ -35,6 +35,12 @@ type Plan struct {
 	Groups Groups
 	Vocab  int64 // padded
 
+	// Routing is what the ranks of each expert-parallel group have to do; nil where
+	// all have as much.
+	Routing *Routing
+	hottest []Hottest  // by pipeline rank; nil without Routing
+	expert  [3]float64 // what experts keep for a pass at an even load; with Routing
+
 	kept [2][]models.ActPart // what a layer keeps for its backward pass: a dense one's, that of a mixture of experts
 	// Batches are the shapes of the passes of each microbatch, one pass or with
 	// consistency regularisation two, of a model that lists its layers; nil where

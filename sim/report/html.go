@@ -53,7 +53,7 @@ func HTML(w io.Writer, run *sim.Run) error {
 	}
 	return page.Execute(w, map[string]any{
 		"R": r, "Breakdown": rows, "Path": path, "Gantt": gantt(run), "Memory": memoryChart(run),
-		"MemClasses": classes, "MemRows": memoryRows(r, classes), "Scenario": run.Scenario, "Packed": packed,
+		"MemClasses": classes, "MemRows": memoryRows(r, classes), "Scenario": run.Scenario, "Packed": packed, "Balancers": balancers(r),
 	})
 }
 

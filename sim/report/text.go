@@ -26,6 +26,7 @@ func Text(w io.Writer, r *sim.Result, colour bool) error {
 	p.breakdown(r)
 	p.modules(r)
 	p.memory(r)
+	p.experts(r)
 	p.path(r)
 	p.launching(r)
 	p.expectations(r.Expect)
@@ -207,7 +208,11 @@ func (p *printer) expectations(all []sim.Expectation) {
 		if !e.OK {
 			verdict = p.paint(text.FgRed, "off")
 		}
-		rows = append(rows, table.Row{e.Metric, fmt.Sprintf("%.4g", e.Expected), fmt.Sprintf("%.4g", e.Got),
+		metric := e.Metric
+		if e.Balancer != "" {
+			metric += ", " + e.Balancer
+		}
+		rows = append(rows, table.Row{metric, fmt.Sprintf("%.4g", e.Expected), fmt.Sprintf("%.4g", e.Got),
 			fmt.Sprintf("%+.1f %%", 100*e.Error), fmt.Sprintf("± %.0f %%", 100*e.Tolerance), verdict})
 	}
 	right := func(n int) table.ColumnConfig { return table.ColumnConfig{Number: n, Align: text.AlignRight} }

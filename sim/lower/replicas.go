@@ -1,0 +1,81 @@
+package lower
+
+import (
+	"orrery/schedules/balance"
+	"orrery/sim/cost"
+	"orrery/sim/unit"
+)
+
+// What UltraEP's kernels do on the critical path (arXiv:2606.04101, section 5 and
+// its artifact): plan, send weights to replicas, and only then dispatch tokens,
+// since both want the links. In the backward pass the weights are sent again
+// behind the gradient that does not need them, and the replicas' gradients are
+// added up behind the backward pass of router and attention. With a schedule that
+// splits the backward pass that sum goes with the gradients for inputs.
+
+// replicate appends what has to happen before tokens may go to replicas.
+func (s *shapes) replicate(b *builder) {
+	if s.share == nil {
+		return
+	}
+	if s.share.Decide > 0 && !b.recomp { // a recomputation knows the plan
+		b.compute("plan replicas", ExpertPlanning, cost.Reported{Op: "plan_replicas", Latency: s.share.Decide, Source: planSource})
+	}
+	if s.share.Sent > 0 && (!b.recomp || s.share.Streamed) { // placements last
+		b.comm("send expert weights", ExpertWeights, s.weightsKernel())
+	}
+}
+
+// replicateAgain sends streamed weights for the backward pass, whose slots other
+// layers have used since, and returns that message; -1 where none is needed.
+func (s *shapes) replicateAgain(b *builder) int {
+	if s.share == nil || !s.share.Streamed || s.share.Sent == 0 || s.resent || s.lora {
+		return -1
+	}
+	return b.side("send expert weights again", ExpertWeights, s.weightsKernel())
+}
+
+// reduceReplicas adds the gradients of replicas that are gone after this layer to
+// those of the main copies.
+func (s *shapes) reduceReplicas(b *builder) {
+	switch {
+	case s.share == nil || s.lora:
+	case s.share.Streamed && s.share.Reduced > 0:
+		t := balance.GradReduceTime(s.share.Reduced, 2*s.weightBytes())
+		b.side("add up replica gradients", ExpertWeights, cost.Reported{Op: "replica_gradients", Latency: t, SMs: replicaSMs, Source: gradSource})
+	case s.share.Shadows > 0: // a tree, as the weights came
+		b.side("add up shadow gradients", ExpertWeights, s.transfer("shadow_gradients", s.share.Shadows, 2*s.weightBytes()))
+	}
+}
+
+const (
+	planSource    = "times of UltraEP's README, LPLB's solver about 100 us (its README)"
+	weightsSource = "fitted to UltraEP's figure 16: 8 us and 733 GB/s a rank, 24 us with relays"
+	gradSource    = "fitted to UltraEP's README: 0.955 ms + 0.245 ms a replica of 75.5 MB"
+	// replicaSMs are those of UltraEP's transfers (README: 42).
+	replicaSMs = 42
+)
+
+// weightBytes is one expert's weights on a rank, in bf16.
+func (s *shapes) weightBytes() unit.Bytes { return s.p.Routing.Setup.Prices.WeightBytes() }
+
+// weightsKernel is the sending of replicas' weights, as long as its busiest rank.
+func (s *shapes) weightsKernel() cost.Kernel {
+	k := s.transfer("expert_weights", s.share.Sent, s.weightBytes())
+	if s.share.Streamed && s.share.Relayed > 0 {
+		k.Latency += balance.RelayTime
+	}
+	return k
+}
+
+// transfer is n experts' worth of bytes from the busiest rank. Copies of balancers
+// that stay within an NVLink domain go over NVLink, others over the slowest link of
+// the group.
+func (s *shapes) transfer(op string, n int, each unit.Bytes) cost.Reported {
+	k := cost.Reported{Op: op, Latency: balance.SendLatency, Bytes: int64(n) * int64(each), GBps: balance.SendGBps,
+		NVLinkGBps: balance.TestbedNVLinkGBps, SMs: replicaSMs, Source: weightsSource}
+	if g := s.p.Groups.EP; !s.share.Streamed && g.Domains() > 1 {
+		k.GBps, k.NVLinkGBps = s.p.NIC(g, cost.AllToAll), 0
+	}
+	return k
+}
