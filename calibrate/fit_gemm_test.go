@@ -76,6 +76,9 @@ func synthetic(g *hw.GPU, rows int, noise float64) []Sample {
 
 // A fit to samples of a known model finds it again through noise.
 func TestFitGEMMRecoversModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes long; the whole test runs without it")
+	}
 	g, err := hw.LookupGPU("h100")
 	require.NoError(t, err)
 	p := cost.NewProfile(g.Name, g, nil)

@@ -79,6 +79,9 @@ func TestCompareFindsASlowdown(t *testing.T) {
 // Two runs of the same code raise fewer than 5 % false alarms, with a threshold of
 // nothing too: then the tests alone hold them back.
 func TestCompareIsSilentOnTheSameData(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes long; the whole test runs without it")
+	}
 	const runs = 300
 	for _, threshold := range []float64{0, 0.03} {
 		alarms := 0
