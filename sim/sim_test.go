@@ -40,6 +40,15 @@ func TestRowsAddUp(t *testing.T) {
 	}
 }
 
+// Over a slow network the longest chain is the collectives of parameters and
+// gradients, under their own names.
+func TestCriticalPathNamesGradients(t *testing.T) {
+	r := simulate(t, "../scenarios/llama3-8b-h200-fsdp.toml", sim.Options{}, "cluster.override.nic_gbps=2", "cluster.override.nvlink_gbps=2").Result
+	require.Greater(t, r.CriticalPath["grad_reduce"], 0.3)
+	require.Greater(t, r.CriticalPath["param_gather"], 0.3)
+	require.Zero(t, r.CriticalPath["attention"])
+}
+
 // Every rank simulated gives the same bytes as one of each kind.
 func TestFoldingChangesNoNumber(t *testing.T) {
 	folded, err := json.Marshal(simulate(t, quickstart, sim.Options{}).Result)

@@ -317,6 +317,10 @@ func (r *Run) criticalPath() map[string]float64 {
 		w := p.Work[id]
 		d := (t.End[id] - t.Start[id]).Seconds()
 		k := p.Works[w].Kind
+		if k == program.GradReduce || k == program.ParamGather { // nothing but collectives
+			out[k.String()] += d / total
+			continue
+		}
 		wp := &r.prices.works[w]
 		exposed := 0.0
 		for c := range lower.NumClasses {
