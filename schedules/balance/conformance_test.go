@@ -10,7 +10,7 @@ import (
 )
 
 func TestRegistry(t *testing.T) {
-	require.NoError(t, registryErr())
+	require.NoError(t, balancers.Err())
 	for _, b := range All() {
 		found, err := Lookup(" " + b.Name() + " ")
 		require.NoError(t, err)

@@ -144,14 +144,10 @@ func lognormal(g *Generator, p *params, rng *rand.Rand) []float64 {
 // ParseGenerator reads KIND or KIND:KEY=VALUE,KEY=VALUE.
 func ParseGenerator(text string) (*Generator, error) {
 	name, list, _ := strings.Cut(text, ":")
-	g := &Generator{Kind: normalise(name), Values: map[string]string{}}
+	g := &Generator{Kind: unit.NameKey(name), Values: map[string]string{}}
 	k, ok := kinds[g.Kind]
 	if !ok {
-		known := slices.Sorted(maps.Keys(kinds))
-		if near := unit.Nearest(g.Kind, known); near != "" {
-			return nil, fmt.Errorf("no kind of load is called %q; did you mean %q?", name, near)
-		}
-		return nil, fmt.Errorf("no kind of load is called %q; known are %s", name, strings.Join(known, ", "))
+		return nil, unit.UnknownName("kind of load", name, slices.Sorted(maps.Keys(kinds)))
 	}
 	if list == "" {
 		return g, nil

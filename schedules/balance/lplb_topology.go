@@ -48,7 +48,7 @@ func torus(m, n int) topology {
 // lookupTopology finds a topology by name; torus_MxN is made for any M and N of 2
 // or more.
 func lookupTopology(name string) (topology, error) {
-	key := normalise(name)
+	key := unit.NameKey(name)
 	if t, ok := namedTopologies[key]; ok {
 		return t, nil
 	}
@@ -61,8 +61,5 @@ func lookupTopology(name string) (topology, error) {
 		}
 		return nil, fmt.Errorf("topology %q: want torus_MxN with M and N of 2 to 64", name)
 	}
-	if near := unit.Nearest(key, topologyNames); near != "" {
-		return nil, fmt.Errorf("no topology is called %q; did you mean %q?", name, near)
-	}
-	return nil, fmt.Errorf("no topology is called %q; known are %s", name, strings.Join(topologyNames, ", "))
+	return nil, unit.UnknownName("topology", name, topologyNames)
 }

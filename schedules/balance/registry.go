@@ -1,7 +1,6 @@
 package balance
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,48 +10,15 @@ import (
 	"orrery/sim/unit"
 )
 
-// The registry. Balancers add themselves from init; what goes wrong there is
-// kept for a test to report instead of stopping the program.
-var (
-	balancers        = map[string]Balancer{} // by normalised name
-	registryProblems []error
-)
+var balancers = unit.NewRegistry[Balancer]("balancer")
 
-func register(b Balancer) {
-	key := normalise(b.Name())
-	if _, taken := balancers[key]; taken || key == "" {
-		registryProblems = append(registryProblems, fmt.Errorf("the balancer name %q is empty or taken", b.Name()))
-		return
-	}
-	balancers[key] = b
-}
-
-// registryErr is nil where every registered name was free.
-func registryErr() error { return errors.Join(registryProblems...) }
+func register(b Balancer) { balancers.Add(b) }
 
 // All lists the balancers, sorted by name.
-func All() []Balancer {
-	out := make([]Balancer, 0, len(balancers))
-	for _, key := range slices.Sorted(maps.Keys(balancers)) {
-		out = append(out, balancers[key])
-	}
-	return out
-}
+func All() []Balancer { return balancers.All() }
 
-// Lookup finds a balancer by name; case does not matter, a hyphen serves for an
-// underscore and a plus sign for "_plus". The error of an unknown name suggests
-// the nearest one.
-func Lookup(name string) (Balancer, error) {
-	key := normalise(name)
-	if b, ok := balancers[key]; ok {
-		return b, nil
-	}
-	known := slices.Sorted(maps.Keys(balancers))
-	if near := unit.Nearest(key, known); near != "" {
-		return nil, fmt.Errorf("no balancer is called %q; did you mean %q?", name, near)
-	}
-	return nil, fmt.Errorf("no balancer is called %q; known are %s", name, strings.Join(known, ", "))
-}
+// Lookup finds a balancer by name, written as [unit.NameKey] allows.
+func Lookup(name string) (Balancer, error) { return balancers.Lookup(name) }
 
 // ParseBalancer reads NAME or NAME:KEY=VALUE,KEY=VALUE. What the values may be,
 // Start says.
@@ -80,10 +46,6 @@ func ParseBalancer(text string) (Balancer, map[string]string, error) {
 		return nil, nil, err
 	}
 	return b, values, nil
-}
-
-func normalise(name string) string {
-	return strings.NewReplacer("-", "_", "+", "_plus").Replace(strings.ToLower(strings.TrimSpace(name)))
 }
 
 // params reads a balancer's parameters; the first problem sticks.

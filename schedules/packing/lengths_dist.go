@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strings"
 
 	"orrery/sim/unit"
 )
@@ -86,7 +85,7 @@ func Draw(name string, n, context int, seed uint64) ([]int, error) {
 }
 
 func lookupDistribution(name string) (*Distribution, error) {
-	key := normalise(name)
+	key := unit.NameKey(name)
 	names := make([]string, len(distributions))
 	for i := range distributions {
 		names[i] = distributions[i].Name
@@ -94,10 +93,7 @@ func lookupDistribution(name string) (*Distribution, error) {
 			return &distributions[i], nil
 		}
 	}
-	if near := unit.Nearest(key, names); near != "" {
-		return nil, fmt.Errorf("no distribution is called %q; did you mean %q?", name, near)
-	}
-	return nil, fmt.Errorf("no distribution is called %q; known are %s", name, strings.Join(names, ", "))
+	return nil, unit.UnknownName("distribution", name, names)
 }
 
 // each draws every sample by itself.

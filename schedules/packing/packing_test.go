@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"orrery/sim/unit"
+
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -21,11 +23,11 @@ func testJob(t testing.TB, dist string, n, dp, pp, cp, context int, seed uint64)
 }
 
 func TestRegistry(t *testing.T) {
-	require.NoError(t, registryErr())
+	require.NoError(t, packers.Err())
 	var names []string
 	for _, p := range All() {
 		names = append(names, p.Name())
-		require.Equal(t, normalise(p.Name()), p.Name(), "names are written as they are looked up")
+		require.Equal(t, unit.NameKey(p.Name()), p.Name(), "names are written as they are looked up")
 		require.NotEmpty(t, p.Describe())
 		require.NotContains(t, p.Describe(), "\n")
 		found, err := Lookup(strings.ToUpper(strings.ReplaceAll(p.Name(), "_", "-")))
@@ -38,11 +40,6 @@ func TestRegistry(t *testing.T) {
 	require.ErrorContains(t, err, `did you mean "slimpack"?`)
 	_, err = Lookup("knapsack")
 	require.ErrorContains(t, err, "known are bfd, chunkflow")
-
-	problems := registryProblems
-	defer func() { registryProblems = problems }()
-	register(ffd{})
-	require.ErrorContains(t, registryErr(), `"ffd" is empty or taken`)
 }
 
 // A decreasing fit by its definition, row by row.

@@ -6,14 +6,16 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"orrery/sim/unit"
 )
 
 func TestRegistry(t *testing.T) {
-	require.NoError(t, registryErr())
+	require.NoError(t, schedules.Err())
 	var names []string
 	for _, s := range All() {
 		names = append(names, s.Name())
-		require.Equal(t, normalise(s.Name()), s.Name(), "names are written as they are looked up")
+		require.Equal(t, unit.NameKey(s.Name()), s.Name(), "names are written as they are looked up")
 		require.NotEmpty(t, s.Describe())
 		require.NotContains(t, s.Describe(), "\n")
 		found, err := Lookup(strings.ToUpper(strings.ReplaceAll(s.Name(), "_", "-")))
@@ -36,11 +38,4 @@ func TestLookupSuggests(t *testing.T) {
 		_, err := Lookup(name)
 		require.ErrorContains(t, err, want, "%q", name)
 	}
-}
-
-func TestDuplicateNameIsReported(t *testing.T) {
-	problems := registryProblems
-	defer func() { registryProblems = problems }()
-	register(gpipe{})
-	require.ErrorContains(t, registryErr(), `"gpipe" is empty or taken`)
 }

@@ -105,13 +105,12 @@ func TestVectors(t *testing.T) {
 	rows := table(t, filepath.Join(sharedSchedules(t), "vectors.csv"))
 	compared, rebuilt := map[string]int{}, 0
 	for _, row := range rows {
-		s, ok := schedules[row["schedule"]]
-		if !ok {
+		s, err := Lookup(row["schedule"])
+		if err != nil {
 			continue
 		}
 		shape := Shape{Devices: number(t, row, "p"), Virtual: number(t, row, "v"), Microbatches: number(t, row, "m"), Slices: number(t, row, "n_slices")}
 		if key, group, ok := strings.Cut(row["params"], "="); ok && (key == "N" || key == "g") {
-			var err error
 			shape.Group, err = strconv.Atoi(group)
 			require.NoError(t, err)
 		}
@@ -140,8 +139,8 @@ func TestOrders(t *testing.T) {
 	for _, file := range files {
 		m := orderFile.FindStringSubmatch(filepath.Base(file))
 		require.NotNil(t, m, "name of %s", file)
-		s, ok := schedules[m[1]]
-		if !ok {
+		s, err := Lookup(m[1])
+		if err != nil {
 			continue
 		}
 		var n [5]int

@@ -3,7 +3,6 @@ package actions
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"orrery/schedules/pipeline"
 	"orrery/sim/unit"
@@ -23,10 +22,7 @@ func Lower(rows [][]pipeline.Cell, names []string) ([][]pipeline.Cell, error) {
 		if slices.Contains(passes, name) {
 			continue
 		}
-		if near := unit.Nearest(name, passes); near != "" {
-			return nil, fmt.Errorf("no pass is called %q; did you mean %q?", name, near)
-		}
-		return nil, fmt.Errorf("no pass is called %q; known are %s", name, strings.Join(passes, ", "))
+		return nil, unit.UnknownName("pass", name, passes)
 	}
 	if slices.Contains(names, "defer_recv") && !slices.Contains(names, "send_recv") {
 		return nil, fmt.Errorf("defer_recv moves the receives that send_recv puts in: name both")
