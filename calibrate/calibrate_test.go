@@ -61,6 +61,25 @@ func TestEvaluateNamesWhatItDoesNotRead(t *testing.T) {
 	assert.Less(t, f.MedianAbsError, 0.2)
 }
 
+// The H100's prices are as far from its own samples as docs/calibration.md says, or
+// nearer.
+func TestOwnSamplesOfH100(t *testing.T) {
+	ev, err := Evaluate(context.Background(), filepath.Join("samples", "h100"), profile(t, "h100"))
+	require.NoError(t, err)
+	says := map[string][2]float64{ // median, p90 in %
+		"attention bf16": {11.4, 30.5}, "encoder_attention bf16": {8.3, 29.3}, "mla bf16": {4.5, 10.6}, "gemm bf16": {2.7, 6.7},
+		"gemm fp8": {4.0, 18.8}, "grouped_gemm bf16": {7.8, 29.3}, "memory_bound bf16": {2.4, 16.0},
+	}
+	for _, f := range ev.Families {
+		name := fmt.Sprint(f.Family, " ", f.DType)
+		require.Contains(t, says, name)
+		assert.LessOrEqual(t, 100*f.MedianAbsError, says[name][0]+0.1, name)
+		assert.LessOrEqual(t, 100*f.P90AbsError, says[name][1]+0.1, name)
+		delete(says, name)
+	}
+	assert.Empty(t, says)
+}
+
 // A series far above its table is priced and counted, by itself.
 func TestEvaluateSetsMistunedSeriesApart(t *testing.T) {
 	var b strings.Builder
