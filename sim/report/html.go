@@ -28,7 +28,7 @@ var page = template.Must(template.New("report").Funcs(pageFuncs).Parse(pageSourc
 
 var pageFuncs = template.FuncMap{
 	"seconds": seconds,
-	"percent": func(f float64) string { return fmt.Sprintf("%.1f %%", 100*f) },
+	"percent": func(f float64) string { return fmt.Sprintf("%.1f\u00a0%%", 100*f) },
 	"css":     func(f float64) string { return fmt.Sprintf("%.2f%%", 100*min(max(f, 0), 1)) },
 	"words":   func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 	"gib":     func(f float64) string { return fmt.Sprintf("%.2f", f) },
@@ -115,7 +115,7 @@ func writeHTML(w io.Writer, run *sim.Run, slices, kernels, points int) error {
 		data.Kinds = append(data.Kinds, k.String())
 	}
 	var err error
-	if data.sliceData, err = slicesOf(run, slices); err != nil {
+	if data.sliceData, err = slicesOf(stepsOf(run), slices); err != nil {
 		return err
 	}
 	if data.worksData, err = worksOf(run, kernels); err != nil {
@@ -176,7 +176,7 @@ func kindsOf(run *sim.Run) (out []string) {
 // notes say what the timeline stands for and what is not on the page.
 func notes(run *sim.Run, d *stepData) (out []string) {
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	if n := run.Result.GPUs / int64(len(run.Lanes)); n > 1 {
+	if n := standsFor(run); n > 1 {
 		add("Each rank stands for the %d GPUs that do the same at the same time (× %d); sim run --expand shows every one.", n, n)
 	}
 	if d.LeftOutRanks > 0 {

@@ -9,6 +9,7 @@ import (
 	"orrery/schedules/pipeline"
 	"orrery/sim"
 	"orrery/sim/program"
+	"orrery/sim/timeline"
 	"orrery/sim/unit"
 )
 
@@ -58,21 +59,31 @@ type sliceData struct {
 
 func zigzag(d int64) uint64 { return uint64(d<<1) ^ uint64(d>>63) }
 
-// slicesOf encodes a run's timeline, at most limit slices of it.
-func slicesOf(run *sim.Run, limit int) (*sliceData, error) {
-	p, tl := run.Program, run.Timeline
+// steps is what slices are made of: a timeline, and what a run knows about its ops.
+type steps struct {
+	*timeline.Timeline
+	ranks      int
+	rank       func(rank int) rankData
+	price      func(program.WorkID) unit.Time
+	microbatch func(program.OpID) int32 // -1 for none
+	// label is the same for ops that are called alike but for their microbatch.
+	label func(program.OpID) (labelKey, labelData)
+}
+
+// slicesOf encodes a timeline, at most limit slices of it.
+func slicesOf(s *steps, limit int) (*sliceData, error) {
+	p := s.Program
 	byLane := make([][]program.OpID, len(p.Lanes))
 	for id, l := range p.Lane {
 		byLane[l] = append(byLane[l], program.OpID(id))
 	}
-	lanesOf := make([][]program.LaneID, len(run.Lanes))
+	lanesOf := make([][]program.LaneID, s.ranks)
 	for l, lane := range p.Lanes {
 		lanesOf[lane.Rank] = append(lanesOf[lane.Rank], program.LaneID(l))
 	}
-	d := &sliceData{}
-	number := make([]int32, p.Len()) // of an op's slice, from 1; 0 is not there
+	e := sliceEncoder{steps: s, d: &sliceData{}, number: make([]int32, p.Len()), labels: map[labelKey]int{}}
+	d, n := e.d, 0
 	var lanes []program.LaneID
-	n := 0
 	for rank := range lanesOf {
 		of := 0
 		for _, l := range lanesOf[rank] {
@@ -82,7 +93,7 @@ func slicesOf(run *sim.Run, limit int) (*sliceData, error) {
 			d.LeftOutRanks, d.LeftOutSlices = d.LeftOutRanks+1, d.LeftOutSlices+of
 			continue
 		}
-		d.Ranks = append(d.Ranks, rankData{Name: rankName(run, rank), StandsFor: run.Result.GPUs / int64(len(run.Lanes))})
+		d.Ranks = append(d.Ranks, s.rank(rank))
 		for _, l := range lanesOf[rank] {
 			if len(byLane[l]) == 0 {
 				continue
@@ -91,29 +102,18 @@ func slicesOf(run *sim.Run, limit int) (*sliceData, error) {
 			lanes = append(lanes, l)
 			for _, id := range byLane[l] {
 				n++
-				number[id] = int32(n)
+				e.number[id] = int32(n)
 			}
 		}
 	}
-	e := sliceEncoder{run: run, d: d, number: number, labels: map[labelKey]int{}, buf: make([]byte, 0, 10*n)}
+	e.buf = make([]byte, 0, 10*n)
 	for _, l := range lanes {
 		if err := e.lane(byLane[l]); err != nil {
 			return nil, err
 		}
 	}
 	d.Slices = base64.StdEncoding.EncodeToString(e.buf)
-	path := e.buf[:0]
-	last := int64(0)
-	for _, id := range tl.CriticalPath() {
-		if number[id] == 0 {
-			d.LeftOutPath++
-			continue
-		}
-		path = binary.AppendUvarint(path, zigzag(int64(number[id]-1)-last))
-		last = int64(number[id] - 1)
-		d.PathLen++
-	}
-	d.Path = base64.StdEncoding.EncodeToString(path)
+	e.path()
 	return d, nil
 }
 
@@ -139,35 +139,40 @@ type labelKey struct {
 }
 
 type sliceEncoder struct {
-	run    *sim.Run
+	*steps
 	d      *sliceData
-	number []int32
+	number []int32 // of an op's slice, from 1; 0 is not there
 	labels map[labelKey]int
 	buf    []byte
 }
 
 func (e *sliceEncoder) lane(ops []program.OpID) error {
-	tl := e.run.Timeline
 	var end unit.Time
 	prev := program.None
 	for _, id := range ops {
-		gap := tl.Start[id] - end
+		gap := e.Start[id] - end
 		if gap < 0 {
-			return fmt.Errorf("report: %s starts before the op before it on its lane has ended", e.run.OpName(id))
+			return fmt.Errorf("report: op %d starts before the op before it on its lane has ended", id)
 		}
-		w := e.run.Program.Work[id]
-		e.buf = binary.AppendUvarint(e.buf, uint64(e.label(id)))
-		e.buf = binary.AppendUvarint(e.buf, uint64(e.run.Tag(id).Microbatch+1))
+		key, data := e.label(id)
+		at, known := e.labels[key]
+		if !known {
+			at = len(e.d.Labels)
+			e.labels[key] = at
+			e.d.Labels = append(e.d.Labels, data)
+		}
+		e.buf = binary.AppendUvarint(e.buf, uint64(at))
+		e.buf = binary.AppendUvarint(e.buf, uint64(e.microbatch(id)+1))
 		e.buf = binary.AppendUvarint(e.buf, uint64(gap))
-		e.buf = binary.AppendUvarint(e.buf, zigzag(int64(tl.End[id]-tl.Start[id]-e.run.WorkTime(w).Time)))
+		e.buf = binary.AppendUvarint(e.buf, zigzag(int64(e.End[id]-e.Start[id]-e.price(e.Program.Work[id]))))
 		e.buf = binary.AppendUvarint(e.buf, e.blocker(id, prev))
-		end, prev = tl.End[id], id
+		end, prev = e.End[id], id
 	}
 	return nil
 }
 
 func (e *sliceEncoder) blocker(id, prev program.OpID) uint64 {
-	switch by := e.run.Timeline.Blocker[id]; {
+	switch by := e.Blocker[id]; {
 	case by == program.None:
 		return 0
 	case by == prev:
@@ -179,31 +184,63 @@ func (e *sliceEncoder) blocker(id, prev program.OpID) uint64 {
 	}
 }
 
-// label is the number of an op's label, made on first use.
-func (e *sliceEncoder) label(id program.OpID) int {
-	tag, w := e.run.Tag(id), e.run.Program.Work[id]
-	k := labelKey{w, tag.Phase, tag.Stage, tag.Slice, tag.Microbatch >= 0}
-	if at, ok := e.labels[k]; ok {
-		return at
-	}
-	work := e.run.Program.Works[w]
-	text := work.Name
-	if k.one {
-		// The name's first number is that of the microbatch or unit.
-		of := strings.Replace(e.run.OpName(id), fmt.Sprintf(" %d", tag.Microbatch), " #", 1)
-		if e.run.Plan.Slices() > 1 {
-			of += fmt.Sprintf(", slice %d", tag.Slice)
+func (e *sliceEncoder) path() {
+	var buf []byte
+	last := int64(0)
+	for _, id := range e.CriticalPath() {
+		if e.number[id] == 0 {
+			e.d.LeftOutPath++
+			continue
 		}
-		if passes[work.Kind] {
-			text = of
-		} else {
-			text += " of " + of
-		}
+		buf = binary.AppendUvarint(buf, zigzag(int64(e.number[id]-1)-last))
+		last = int64(e.number[id] - 1)
+		e.d.PathLen++
 	}
-	at := len(e.d.Labels)
-	e.labels[k] = at
-	e.d.Labels = append(e.d.Labels, labelData{int(w), text})
-	return at
+	e.d.Path = base64.StdEncoding.EncodeToString(buf)
+}
+
+// stepsOf is what a run's slices are made of.
+func stepsOf(run *sim.Run) *steps {
+	texts := map[labelKey]string{}
+	return &steps{
+		Timeline: run.Timeline,
+		ranks:    len(run.Lanes),
+		rank: func(rank int) rankData {
+			return rankData{Name: rankName(run, rank), StandsFor: standsFor(run)}
+		},
+		price:      func(w program.WorkID) unit.Time { return run.WorkTime(w).Time },
+		microbatch: func(id program.OpID) int32 { return run.Tag(id).Microbatch },
+		label: func(id program.OpID) (labelKey, labelData) {
+			tag, w := run.Tag(id), run.Program.Work[id]
+			k := labelKey{w, tag.Phase, tag.Stage, tag.Slice, tag.Microbatch >= 0}
+			text, ok := texts[k]
+			if !ok {
+				text = labelText(run, id)
+				texts[k] = text
+			}
+			return k, labelData{int(w), text}
+		},
+	}
+}
+
+// standsFor is how many GPUs each rank of the program that ran stands for.
+func standsFor(run *sim.Run) int64 { return run.Result.GPUs / int64(len(run.Lanes)) }
+
+// labelText names an op, # in place of its microbatch.
+func labelText(run *sim.Run, id program.OpID) string {
+	work, tag := run.Program.Works[run.Program.Work[id]], run.Tag(id)
+	if tag.Microbatch < 0 {
+		return work.Name
+	}
+	// The name's first number is that of the microbatch or unit.
+	of := strings.Replace(run.OpName(id), fmt.Sprintf(" %d", tag.Microbatch), " #", 1)
+	if run.Plan.Slices() > 1 {
+		of += fmt.Sprintf(", slice %d", tag.Slice)
+	}
+	if passes[work.Kind] {
+		return of
+	}
+	return work.Name + " of " + of
 }
 
 // passes are the kinds of work that are a pass or a part of one.
