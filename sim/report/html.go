@@ -14,6 +14,7 @@ import (
 	"orrery/sim"
 	"orrery/sim/cost"
 	"orrery/sim/program"
+	"orrery/sim/unit"
 )
 
 //go:embed page.html
@@ -32,7 +33,7 @@ var pageFuncs = template.FuncMap{
 	"css":     func(f float64) string { return fmt.Sprintf("%.2f%%", 100*min(max(f, 0), 1)) },
 	"words":   func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 	"gib":     func(f float64) string { return fmt.Sprintf("%.2f", f) },
-	"amount":  func(bytes float64) string { return fmt.Sprintf("%.4g", gib(bytes)) },
+	"amount":  func(bytes float64) string { return unit.Bytes(bytes + 0.5).String() },
 	"count":   count,
 	"sources": sources,
 	"mul":     func(f float64) float64 { return 100 * f },
@@ -98,8 +99,8 @@ type share struct {
 type stepData struct {
 	Makespan int64    `json:"makespan"` // ps
 	Kinds    []string `json:"kinds"`    // by program.Kind
-	*sliceData
-	*worksData
+	sliceData
+	worksData
 	Memory *memoryData `json:"memory"`
 }
 
@@ -114,13 +115,15 @@ func writeHTML(w io.Writer, run *sim.Run, slices, kernels, points int) error {
 	for k := range program.NumKinds {
 		data.Kinds = append(data.Kinds, k.String())
 	}
-	var err error
-	if data.sliceData, err = slicesOf(stepsOf(run), slices); err != nil {
+	shown, err := slicesOf(stepsOf(run), slices)
+	if err != nil {
 		return err
 	}
-	if data.worksData, err = worksOf(run, kernels); err != nil {
+	works, err := worksOf(run, kernels)
+	if err != nil {
 		return err
 	}
+	data.sliceData, data.worksData = *shown, *works
 	text, err := inline(data)
 	if err != nil {
 		return err
@@ -141,6 +144,9 @@ func writeHTML(w io.Writer, run *sim.Run, slices, kernels, points int) error {
 		}
 	}
 	for _, k := range byValue(r.Sources) {
+		if r.Sources[k] < 5e-4 {
+			continue
+		}
 		from = append(from, share{Name: sourceWords(cost.Source(k)), Share: r.Sources[k]})
 	}
 	classes := memoryClasses(r)
@@ -183,7 +189,7 @@ func notes(run *sim.Run, d *stepData) (out []string) {
 		add("Left out: %d of %d ranks with %d of %d slices. A page holds the first ranks with at most %d slices in all; timeline.pftrace has every one. Of the critical path %d ops are not here.",
 			d.LeftOutRanks, len(run.Lanes), d.LeftOutSlices, run.Program.Len(), maxSlices, d.LeftOutPath)
 	}
-	if n := d.worksData.LeftOut; n > 0 {
+	if n := d.LeftOut; n > 0 {
 		add("The kernels of %d kinds of blocks are left out of the pinned ops' tables, which hold at most %d in all; each op has its price.", n, maxKernels)
 	}
 	if d.Memory.LeftOut > 0 {

@@ -7,7 +7,6 @@ import (
 	"orrery/sim"
 	"orrery/sim/cost"
 	"orrery/sim/program"
-	"orrery/sim/unit"
 )
 
 // link is a class of links of a GPU.
@@ -193,6 +192,3 @@ func timesPerGPU(run *sim.Run) []float64 {
 	}
 	return out
 }
-
-// gib of bytes that need not be whole.
-func gib(bytes float64) float64 { return bytes / float64(unit.GiB) }

@@ -1,7 +1,7 @@
 "use strict";
 // Gantt draws a timeline on a canvas: a band for each rank, in it a row for each lane.
-// A frame draws at most one rectangle a pixel and row, however many slices there are:
-// what is narrower than a pixel is drawn together, as dark as its pixel is busy.
+// However many slices there are, a frame draws at most one a pixel and row: those that
+// are narrower are drawn together, bands of their kinds, as dark as the pixel is busy.
 const AXIS = 22, BETWEEN = 7;
 
 class Gantt {
@@ -18,6 +18,8 @@ class Gantt {
     this.found = false;
     this.showPath = false;
     this.printing = false;
+    this.bins = []; // of a kind: x, y, width, height and alpha of rectangles to be drawn
+    this.texts = [];
     this.stats = { frames: 0, rects: 0, rows: 0, width: 0 };
     this.draw = onFrame(() => this.paint());
     this.layout();
@@ -28,7 +30,8 @@ class Gantt {
   // layout places the rows; their y is from the top of the first rank.
   layout() {
     const rows = [], ranks = this.tl.ranks.length;
-    const compute = Math.min(42, Math.max(20, Math.floor(250 / ranks))), other = compute > 30 ? 9 : 7; // few ranks have room
+    let compute = Math.min(42, Math.max(20, Math.floor(250 / ranks))), other = compute > 30 ? 9 : 7; // few ranks have room
+    if (this.printing && ranks > 8) [compute, other] = [Math.max(9, Math.min(20, Math.floor(330 / ranks))), 3]; // on the first sheet, if it can be
     let y = BETWEEN / 2, rank = -1;
     for (const [l, lane] of this.tl.lanes.entries()) {
       const first = lane.rank !== rank;
@@ -163,12 +166,13 @@ class Gantt {
       c.textBaseline = "middle";
       c.font = "11.5px system-ui, sans-serif";
       c.fillStyle = colour("ink");
-      c.fillText(rank.name, 0, r.y + r.h / 2 + 0.5, this.gutter - (rank.of > 1 ? 38 : 4));
-      if (rank.of > 1) {
+      const small = this.gutter < 90, below = small && r.h > 28, of = rank.of > 1 && (!small || below);
+      c.fillText(rank.name, 0, r.y + r.h / 2 + (below && of ? -6 : 0.5), this.gutter - (of && !small ? 38 : 4));
+      if (of) {
         c.font = "10.5px system-ui, sans-serif";
         c.fillStyle = colour("faint");
-        c.textAlign = "right";
-        c.fillText("× " + rank.of, this.gutter - 6, r.y + r.h / 2 + 0.5);
+        c.textAlign = small ? "left" : "right";
+        c.fillText("× " + rank.of, small ? 0 : this.gutter - 6, r.y + r.h / 2 + (below ? 8 : 0.5));
       }
     }
     this.slices(c, lane, r);
@@ -176,35 +180,63 @@ class Gantt {
 
   slices(c, lane, r) {
     const { start, end, busy, hits, onPath, kind } = this.tl;
-    const k = this.plot / (this.t1 - this.t0), perPixel = 1 / k;
+    const k = this.plot / (this.t1 - this.t0);
     let i = firstAbove(end, this.t0, lane.from, lane.to);
-    let last = null;
-    const fill = (x, w, colourOf, alpha) => {
-      if (last !== colourOf) c.fillStyle = last = colourOf;
-      c.globalAlpha = alpha;
-      c.fillRect(x, r.y, w, r.h);
-      this.stats.rects++;
-    };
     while (i < lane.to && start[i] < this.t1) {
       const a = Math.max(0, (start[i] - this.t0) * k), b = Math.min(this.plot, (end[i] - this.t0) * k);
-      let next = i + 1, x = Math.round(a), w = Math.max(1, Math.round(b) - x), dense = 1; // whole pixels: neighbours do not blend
-      if (b - a < 1) {
-        x = Math.floor(a);
-        next = Math.max(i + 1, firstNotBelow(start, this.t0 + (x + 1) * perPixel, i, lane.to));
+      let next = i + 1;
+      const narrow = b - a < 1, x = narrow ? Math.floor(a) : Math.round(a);
+      if (narrow) { // all that start in this pixel, but a wide one at its end
+        next = Math.max(next, firstNotBelow(start, this.t0 + (x + 1) / k, i, lane.to));
         if (next - 1 > i && (end[next - 1] - start[next - 1]) * k >= 1) next--;
-        dense = Math.min(1, (busy[next] - busy[i]) * k);
-        w = 1;
       }
-      if (dense > 0) {
-        const hit = !this.found || hits[next] > hits[i];
-        const shown = this.showPath && !(onPath[next] > onPath[i]) ? 0.3 : 1;
-        fill(this.gutter + x, w > 4 ? w - 1 : w, this.fills[kind[(i + next - 1) >>> 1]], (0.25 + 0.75 * dense) * (hit ? 1 : 0.14) * shown);
-        if (r.first && w > 24) this.inside(c, i, this.gutter + x, w, r, hit ? shown : 0.2);
-        last = null;
+      const light = (!this.found || hits[next] > hits[i] ? 1 : 0.14) * (this.showPath && onPath[next] === onPath[i] ? 0.3 : 1);
+      if (narrow) this.column(i, next, x, r, lane, light * Math.min(1, 0.25 + 0.75 * (busy[next] - busy[i]) * k));
+      else {
+        const w = Math.max(1, Math.round(b) - x); // whole pixels: neighbours do not blend
+        this.rect(this.gutter + x, r.y, w > 4 ? w - 1 : w, r.h, kind[i], light);
+        if (r.first && w > 24) this.texts.push([i, this.gutter + x, w, r, light]);
       }
       i = next;
     }
+    this.flush(c);
+  }
+
+  // rect notes a rectangle of a kind for flush: colours change seldom then, which a
+  // canvas is slow at.
+  rect(x, y, w, h, kind, alpha) {
+    (this.bins[kind] ??= []).push(x, y, w, h, Math.round(alpha * 16) / 16);
+    this.stats.rects++;
+  }
+
+  flush(c) {
+    let last = -1;
+    for (const [kind, bin] of this.bins.entries()) {
+      if (!bin?.length) continue;
+      c.fillStyle = this.fills[kind];
+      for (let i = 0; i < bin.length; i += 5) {
+        if (bin[i + 4] !== last) c.globalAlpha = last = bin[i + 4];
+        c.fillRect(bin[i], bin[i + 1], bin[i + 2], bin[i + 3]);
+      }
+      bin.length = 0;
+    }
+    for (const text of this.texts) this.inside(c, ...text);
+    this.texts.length = 0;
     c.globalAlpha = 1;
+  }
+
+  // column draws slices i to next in one pixel: a band for each kind, as high as its
+  // share of their time.
+  column(i, next, x, r, lane, alpha) {
+    const { busy, byKind } = this.tl, all = busy[next] - busy[i];
+    if (all === 0) return;
+    let y = r.y;
+    for (const kind of lane.kinds) {
+      const h = (byKind[kind][next] - byKind[kind][i]) / all * r.h;
+      if (h < 0.4) continue;
+      this.rect(this.gutter + x, y, 1, h, kind, alpha);
+      y += h;
+    }
   }
 
   // inside writes a wide slice's microbatch, and its kernels below where they can be seen.

@@ -54,6 +54,9 @@ class MemoryChart {
     this.draw();
   }
 
+  // bytes of a part at a point.
+  bytes(part, i) { return part.bytes ?? this.shown.by[part.of][i]; }
+
   // index of the point that holds at a time.
   index(t) { return Math.max(0, firstAbove(this.shown.at, t, 0, this.shown.at.length) - 1); }
 
@@ -123,14 +126,11 @@ class MemoryChart {
     for (const part of this.parts) {
       c.fillStyle = colour(part.colour);
       c.globalAlpha = 0.86;
-      c.beginPath();
-      for (let p = 0; p < n; p++) {
-        const high = low[p] + (part.bytes ?? this.shown.by[part.of][at[p]]);
-        const x = this.gutter + p;
-        if (high > low[p]) c.rect(x, y(high), 1, y(low[p]) - y(high));
-        low[p] = high;
+      for (let p = 0; p < n;) { // what stays as it is is one rectangle
+        const from = p, under = low[p], high = under + this.bytes(part, at[p]);
+        for (; p < n && low[p] === under && under + this.bytes(part, at[p]) === high; p++) low[p] = high;
+        if (high > under) c.fillRect(this.gutter + from, y(high), p - from, y(under) - y(high));
       }
-      c.fill();
     }
     c.globalAlpha = 1;
   }
@@ -139,7 +139,7 @@ class MemoryChart {
     if (x < this.gutter || x > this.gutter + this.plot) return this.away();
     const [t0, t1] = this.view(), per = (t1 - t0) / this.plot, t = t0 + (x - this.gutter) * per;
     const i = this.fullest(t, t + per);
-    const held = this.parts.map(p => [p, p.bytes ?? this.shown.by[p.of][i]]);
+    const held = this.parts.map(p => [p, this.bytes(p, i)]);
     this.cursor = x;
     this.draw();
     tip.show(clientX, clientY, el("b", null, bytesText(held.reduce((sum, [, b]) => sum + b, 0))),

@@ -37,8 +37,22 @@ class Timeline {
       }
       lane.to = i;
     }
+    this.sumKinds();
     this.readPath(d);
     this.readKernels(d);
+  }
+
+  // sumKinds adds up durations by kind, for what is drawn together.
+  sumKinds() {
+    this.byKind = []; // of a kind: sum of its durations before a slice
+    for (const lane of this.lanes) {
+      lane.kinds = [...new Set(this.kind.subarray(lane.from, lane.to))].sort((a, b) => a - b);
+      for (const k of lane.kinds) this.byKind[k] ??= new Float64Array(this.n + 1);
+    }
+    for (const [k, sums] of this.byKind.entries()) {
+      if (!sums) continue;
+      for (let i = 0; i < this.n; i++) sums[i + 1] = sums[i] + (this.kind[i] === k ? this.end[i] - this.start[i] : 0);
+    }
   }
 
   readPath(d) {
