@@ -1,3 +1,5 @@
+//go:build !invariants
+
 package report_test
 
 import (

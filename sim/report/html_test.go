@@ -52,6 +52,9 @@ func TestPageOfAStep(t *testing.T) {
 		{"multimodal/qwen3-30b-vit-bigmac", sim.Options{}, 0, "encoder forward of microbatch #"},
 	} {
 		t.Run(c.scenario, func(t *testing.T) {
+			if testing.Short() && c.scenario != "quickstart" {
+				t.Skip("-short: quickstart alone")
+			}
 			run := runOf(t, c.options, c.scenario)
 			var a, b bytes.Buffer
 			require.NoError(t, HTML(&a, run))

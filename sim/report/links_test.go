@@ -56,6 +56,9 @@ func TestLinksConserveBytes(t *testing.T) {
 		"packed":               {"varlen/llama3-8b-128k-128-web-slimpack", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && c.scenario != "quickstart" {
+				t.Skip("-short: quickstart alone")
+			}
 			res, err := scenarios.Load(c.scenario, c.sets)
 			require.NoError(t, err)
 			run, err := sim.Simulate(context.Background(), &res.Scenario, sim.Options{Expand: true, NoAdvice: true})

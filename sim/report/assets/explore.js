@@ -86,7 +86,10 @@ class Explorer {
       this.g.hover = slice;
       this.g.draw();
     }
-    if (slice < 0) tip.hide(); else tip.show(e.clientX, e.clientY, el("b", null, this.tl.name(slice)), rows(this.tl.facts(slice)));
+    if (slice < 0) return tip.hide();
+    const k = this.g.kernelAt(slice, this.g.t(e.clientX - this.g.canvas.getBoundingClientRect().left));
+    const kernel = k && [["kernel", `${k.name}: ${timeText(k.t, 3)} ± ${percentText(k.err)}, ${k.source}`], ["its shape", k.shape]];
+    tip.show(e.clientX, e.clientY, el("b", null, this.tl.name(slice)), rows([...(kernel || []), ...this.tl.facts(slice)]));
   }
 
   // select moves the keyboard's slice, shows its tip beside it and says it aloud.

@@ -242,7 +242,7 @@ class Gantt {
   // inside writes a wide slice's microbatch, and its kernels below where they can be seen.
   inside(c, i, x, w, r, alpha) {
     const tl = this.tl, mb = tl.microbatch[i];
-    const kernels = w > 150 && this.kernels(c, i, r);
+    const kernels = w > 150 && this.kernels(c, i, x, w, r);
     const text = w > 190 ? tl.name(i) : mb >= 0 ? String(mb) : w > 80 ? tl.name(i) : "";
     if (!text) return;
     c.globalAlpha = alpha;
@@ -254,22 +254,29 @@ class Gantt {
     c.fillText(text, x + w / 2, r.y + (kernels ? r.h * 0.26 : r.h / 2 + 0.5));
   }
 
-  // kernels draws the kernels of a slice's blocks at its foot; false where the page has
-  // none. Blocks are stretched to the slice: what messages slow is spread over them.
-  kernels(c, i, r) {
-    const tl = this.tl, w = tl.work(i), uses = w.b || [];
-    const all = uses.reduce((sum, [b, times]) => sum + (b < 0 ? NaN : tl.blocks[b].length * times), 0);
-    if (!(all > 0) || w.p) return false;
-    const stretch = (tl.end[i] - tl.start[i]) / all, k = this.plot / (this.t1 - this.t0);
-    const y = r.y + r.h * 0.52, h = r.h * 0.48 - 1;
+  // stretch is by how much a slice's blocks are drawn longer than their kernels take: what
+  // messages slow is spread over them. 0 where the page cannot tell its kernels' times.
+  stretch(i) {
+    const w = this.tl.work(i);
+    const all = (w.b || []).reduce((sum, [b, times]) => sum + (b < 0 ? NaN : this.tl.blocks[b].length * times), 0);
+    return all > 0 && !w.p ? (this.tl.end[i] - this.tl.start[i]) / all : 0;
+  }
+
+  // kernels draws the kernels of a slice's blocks at its foot; false where it has none.
+  kernels(c, i, x, w, r) {
+    const tl = this.tl, stretch = this.stretch(i), k = this.plot / (this.t1 - this.t0);
+    if (!stretch) return false;
+    const y = r.y + r.h * 0.52, h = r.h * 0.48 - 2;
+    c.fillStyle = colour("card");
+    c.fillRect(x + 1, y, w - 3, h);
     let at = tl.start[i];
-    for (const [b, times] of uses) {
+    for (const [b, times] of tl.work(i).b) {
       const block = tl.blocks[b], len = block.length * stretch;
       const from = Math.max(0, Math.floor((this.t0 - at) / len)), to = Math.min(times, Math.ceil((this.t1 - at) / len));
       for (let n = from; n < to; n++) {
         const t = at + n * len, px = len * k;
         if (px < 4) { // too narrow to tell kernels apart
-          this.bar(c, t, t + len, y, h, n % 2 ? "s6" : "faint", k);
+          this.bar(c, t, t + len, y, h, n % 2 ? "s4" : "faint", k);
           if (px < 1) n += Math.floor(1 / px) - 1;
           continue;
         }
@@ -278,6 +285,23 @@ class Gantt {
       at += times * len;
     }
     return true;
+  }
+
+  // kernelAt is what a slice runs at a time, where its kernels can be seen; computing
+  // goes before messages beside it.
+  kernelAt(i, t) {
+    const stretch = this.stretch(i), k = this.plot / (this.t1 - this.t0);
+    if (!stretch || (this.tl.end[i] - this.tl.start[i]) * k < 150) return null;
+    let at = (t - this.tl.start[i]) / stretch;
+    for (const [b, times] of this.tl.work(i).b) {
+      const { length, kernels } = this.tl.blocks[b];
+      if (at < length * times) {
+        const within = kernels.filter(op => at % length >= op.start && at % length < op.start + op.t);
+        return within.find(op => !op.lane) || within[0] || null;
+      }
+      at -= length * times;
+    }
+    return null;
   }
 
   bar(c, a, b, y, h, name, k) {
@@ -320,7 +344,7 @@ class Gantt {
 }
 
 const kernelColour = cls => /_comm$|expert_weights/.test(cls) ? "k-tp_comm"
-  : ({ attention: "s3", attention_linear: "s0", mlp: "s1", experts: "s1", recurrent: "s3", graph_attention: "s5", embedding_head: "s5", optimizer: "k-optimizer" })[cls] || "s4";
+  : ({ attention: "s3", attention_linear: "s0", mlp: "s7", experts: "s7", recurrent: "s3", graph_attention: "s5", embedding_head: "s5", optimizer: "k-optimizer" })[cls] || "s6";
 
 // Overview is the whole step in a strip: how many compute lanes are busy, and a frame
 // around what the Gantt shows.

@@ -101,9 +101,12 @@ class MemoryChart {
       c.lineTo(W - 4, y(cap));
       c.stroke();
       c.setLineDash([]);
+      const text = `the GPU has ${bytesText(cap)}`;
+      c.fillStyle = colour("card"); // so that it can be read on what is stacked higher
+      c.fillRect(W - 12 - c.measureText(text).width, y(cap) + 3, c.measureText(text).width + 8, 14);
       c.fillStyle = colour("bad");
       c.textAlign = "right";
-      c.fillText(`the GPU has ${bytesText(cap)}`, W - 8, y(cap) + 10);
+      c.fillText(text, W - 8, y(cap) + 10);
     }
     c.fillStyle = colour("soft");
     for (const [t, align, x] of [[t0, "left", this.gutter], [(t0 + t1) / 2, "center", this.gutter + this.plot / 2], [t1, "right", W - 4]]) {

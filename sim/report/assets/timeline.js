@@ -96,8 +96,8 @@ class Timeline {
   }
 
   where(i) {
-    const lane = this.lanes[this.laneOf(i)], rank = this.ranks[lane.rank];
-    return `${rank.name}, ${lane.name}${rank.of > 1 ? ` (stands for ${rank.of} GPUs)` : ""}`;
+    const lane = this.lanes[this.laneOf(i)];
+    return `${this.ranks[lane.rank].name}, ${lane.name}`;
   }
 
   // at is the slice of a lane at a time, or the nearest within slack; -1 for none.
@@ -138,11 +138,12 @@ class Timeline {
   // facts of a slice as pairs of name and text.
   facts(i) {
     const w = this.work(i), d = this.end[i] - this.start[i], b = this.blocker[i];
+    const of = this.ranks[this.lanes[this.laneOf(i)].rank].of;
     const blocks = (w.b || []).filter(([x]) => x >= 0).map(([x, times]) => `${times} × ${this.blocks[x].n}`).join(", ");
     const parts = [[w.x, "waiting for messages"], [w.c, "slowed by messages"], [w.h, "launching"]].filter(([v]) => v > 0).map(([v, what]) => `${timeText(v, 3)} ${what}`).join(", ");
     return [
-      ["where", this.where(i)],
-      ["time", `${timeText(this.start[i])} to ${timeText(this.end[i])}`],
+      ["where", this.where(i) + (of > 1 ? ` (stands for ${of} GPUs)` : "")],
+      ["time", `${timeText(this.start[i], 6)} to ${timeText(this.end[i], 6)}`],
       ["price", w.t ? `${timeText(d)} ± ${percentText(w.e)}` : "nothing: a barrier"],
       ["of it", parts],
       ["source", [this.sources(i), w.note].filter(Boolean).join("; ")],
