@@ -128,6 +128,9 @@ func TestPointsInBrowser(t *testing.T) {
 	p.run(chromedp.Click("#table th:nth-child(5) button", chromedp.ByQuery))
 	require.Equal(t, "ascending", js[string](p, `document.querySelector("#table th:nth-child(5)").getAttribute("aria-sort")`))
 	p.shot("points", true)
+
+	empty := open(t, pointsHTML(t, report.PointsPage{Title: "none", Columns: some.Columns}), 1000, 700)
+	require.Contains(t, js[string](empty, `$("said").textContent`), "0 of 0 points drawn")
 }
 
 // Themes, and a phone: nothing is wider than 390 pixels, a finger moves and pinches.

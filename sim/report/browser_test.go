@@ -22,6 +22,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 
 	"orrery/scenarios"
@@ -190,6 +191,12 @@ func TestTimelineInBrowser(t *testing.T) {
 	require.Regexp(t, `\d`, js[string](p, `$("step-time").textContent`))
 
 	p.run(chromedp.Focus(".scroller", chromedp.ByQuery)) // keyboard first: nothing is selected yet
+	p.keys(kb.ArrowRight)
+	require.Equal(t, 0, js[int](p, "orrery.explorer.selected"))
+	p.keys(kb.ArrowRight)
+	p.keys(kb.ArrowDown)
+	require.Equal(t, 1, js[int](p, "orrery.tl.laneOf(orrery.explorer.selected)"))
+	p.keys("-")
 	p.keys("0")
 	long := js[int](p, `(() => { const t = orrery.tl, l = t.lanes[0]; let best = l.from; for (let i = l.from; i < l.to; i++) if (t.end[i] - t.start[i] > t.end[best] - t.start[best] && t.blocker[i] >= 0 && t.laneOf(t.blocker[i]) > 0) best = i; return best; })()`)
 	p.mouse(input.MouseMoved, p.slicePoint(long))

@@ -33,7 +33,7 @@ var pageFuncs = template.FuncMap{
 	"css":     func(f float64) string { return fmt.Sprintf("%.2f%%", 100*min(max(f, 0), 1)) },
 	"words":   func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 	"gib":     func(f float64) string { return fmt.Sprintf("%.2f", f) },
-	"amount":  func(bytes float64) string { return unit.Bytes(bytes + 0.5).String() },
+	"amount":  amount,
 	"count":   count,
 	"sources": sources,
 	"mul":     func(f float64) float64 { return 100 * f },
@@ -78,6 +78,14 @@ var stepShell = newShell("util.js", "timeline.js", "gantt.js", "explore.js", "me
 func inline(v any) (template.JS, error) {
 	b, err := json.Marshal(v)
 	return template.JS(b), err //nolint:gosec // see above
+}
+
+// amount is a mean number of bytes, which need not be whole.
+func amount(bytes float64) string {
+	if bytes < 1024 {
+		return fmt.Sprintf("%.3g B", bytes)
+	}
+	return unit.Bytes(bytes + 0.5).String()
 }
 
 // count is a mean number of things.

@@ -39,7 +39,7 @@ type part struct {
 
 // memoryOf reads what ranks hold over time, at most limit points in all.
 func memoryOf(run *sim.Run, limit int) *memoryData {
-	d := &memoryData{Capacity: int64(run.GPU().HBM)}
+	d := &memoryData{Classes: []string{}, Ranks: []rankMemory{}, Capacity: int64(run.GPU().HBM)}
 	var byClass [][]timeline.Memory
 	named := map[uint8]string{}
 	for _, m := range run.Result.Modules {
@@ -63,7 +63,7 @@ func memoryOf(run *sim.Run, limit int) *memoryData {
 	stages := int(run.Scenario.Parallel.PP)
 	left := limit
 	for rank := range run.HeldBytes() {
-		r := rankMemory{Name: shortRank(run, rank)}
+		r := rankMemory{Name: shortRank(run, rank), Held: []part{}, AtPeak: []part{}}
 		for _, it := range run.Plan.Static(rank % stages).Items() {
 			p := part{it.Name, int64(it.Bytes)}
 			switch {

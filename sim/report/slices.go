@@ -81,7 +81,7 @@ func slicesOf(s *steps, limit int) (*sliceData, error) {
 	for l, lane := range p.Lanes {
 		lanesOf[lane.Rank] = append(lanesOf[lane.Rank], program.LaneID(l))
 	}
-	e := sliceEncoder{steps: s, d: &sliceData{}, number: make([]int32, p.Len()), labels: map[labelKey]int{}}
+	e := sliceEncoder{steps: s, d: &sliceData{Ranks: []rankData{}, Lanes: []laneData{}, Labels: []labelData{}}, number: make([]int32, p.Len()), labels: map[labelKey]int{}}
 	d, n := e.d, 0
 	var lanes []program.LaneID
 	for rank := range lanesOf {

@@ -67,7 +67,7 @@ type worksEncoder struct {
 
 // worksOf lists a run's works with what they are made of, at most limit kernels.
 func worksOf(run *sim.Run, limit int) (*worksData, error) {
-	e := &worksEncoder{run: run, strings: map[string]int{}, blocks: map[*lower.Block]int64{}}
+	e := &worksEncoder{run: run, d: worksData{Works: []workData{}, Blocks: []blockData{}, Strings: []string{}}, strings: map[string]int{}, blocks: map[*lower.Block]int64{}}
 	for id, w := range run.Program.Works {
 		price, err := run.WorkPrice(program.WorkID(id))
 		if err != nil {

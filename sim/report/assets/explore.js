@@ -14,7 +14,6 @@ class Explorer {
     area.addEventListener("pointerleave", () => this.leave());
     area.addEventListener("dblclick", e => { const i = this.under(e).slice; if (i >= 0) this.g.reveal(i, true); });
     area.addEventListener("keydown", e => this.key(e));
-    area.addEventListener("focus", () => { if (area.matches(":focus-visible")) this.select(this.selected >= 0 ? this.selected : this.tl.n ? 0 : -1); });
     area.addEventListener("blur", () => tip.hide());
     this.buttons();
   }
@@ -95,6 +94,7 @@ class Explorer {
   // select moves the keyboard's slice, shows its tip beside it and says it aloud.
   select(i, close) {
     if (i < 0) return;
+    if (!this.g.rows.some(r => r.lane === this.tl.laneOf(i))) $("lanes-all").click(); // its lane is hidden
     this.selected = this.g.hover = i;
     this.g.reveal(i, close);
     this.g.draw();

@@ -92,7 +92,7 @@ class Gantt {
   reveal(i, close) {
     const s = this.tl.start[i], e = this.tl.end[i], mid = (s + e) / 2;
     let span = this.t1 - this.t0;
-    if (close || (e - s) / span * this.plot < 3) span = Math.max((e - s) * (close ? 1.3 : 40), 1000);
+    if (close || (e - s) / span * this.plot < 3) span = Math.max((e - s) * (close ? 1.3 : 40), this.tl.makespan * 1e-5, 1000);
     if (close || span !== this.t1 - this.t0 || s < this.t0 || e > this.t1) this.show(mid - span / 2, mid + span / 2);
     const row = this.rows.find(r => r.lane === this.tl.laneOf(i));
     if (!row) return;
