@@ -185,11 +185,14 @@ func TestPrintInBrowser(t *testing.T) {
 	p.run(chromedp.Click("#theme", chromedp.ByQuery)) // dark on the screen
 	require.Less(t, js[float64](p, "orrery.gantt.height"), js[float64](p, "orrery.gantt.full"), "ranks scroll on the screen")
 	p.run(chromedp.Evaluate(`window.print_heights = []; addEventListener("beforeprint", () => print_heights.push(orrery.gantt.height, orrery.gantt.full, document.documentElement.dataset.theme))`, nil))
-	var pdf []byte
-	p.run(chromedp.ActionFunc(func(ctx context.Context) (err error) {
-		pdf, _, err = page.PrintToPDF().WithPrintBackground(true).Do(ctx)
-		return err
-	}))
+	printed := func() (pdf []byte) {
+		p.run(chromedp.ActionFunc(func(ctx context.Context) (err error) {
+			pdf, _, err = page.PrintToPDF().WithPrintBackground(true).Do(ctx)
+			return err
+		}))
+		return pdf
+	}
+	pdf := printed()
 	require.True(t, bytes.HasPrefix(pdf, []byte("%PDF")))
 	if *shots != "" {
 		require.NoError(t, os.WriteFile(filepath.Join(*shots, "print.pdf"), pdf, 0o644))
@@ -199,6 +202,11 @@ func TestPrintInBrowser(t *testing.T) {
 	require.Greater(t, got[0], got[1])
 	require.Equal(t, "light", got[2])
 	require.Equal(t, "dark", js[string](p, "document.documentElement.dataset.theme"), "the screen is as before")
+
+	p.run(chromedp.Evaluate(`orrery.gantt.most = 200; addEventListener("beforeprint", () => { window.print_said = $("printed").hidden ? "" : $("printed").textContent })`, nil))
+	printed()
+	require.Regexp(t, `^Printed are the first \d of 16 ranks\.$`, js[string](p, "print_said"))
+	require.True(t, js[bool](p, `$("printed").hidden`))
 }
 
 // Names that would end the page's script or its markup are text.

@@ -18,6 +18,7 @@ class Gantt {
     this.found = false;
     this.showPath = false;
     this.printing = false;
+    this.most = 12000; // pixels of height: canvases have a limit, and sheets are dear
     this.bins = []; // of a kind: x, y, width, height and alpha of rectangles to be drawn
     this.texts = [];
     this.stats = { frames: 0, rects: 0, rows: 0, width: 0 };
@@ -52,7 +53,10 @@ class Gantt {
     this.width = Math.max(this.scroller.clientWidth, 200);
     this.gutter = this.width < 520 ? 62 : 104;
     const tall = this.printing ? this.full : Math.min(this.full, Math.max(220, Math.round(innerHeight * 0.58)));
-    this.height = Math.ceil(Math.min(tall, 12000)) + AXIS;
+    this.height = Math.ceil(Math.min(tall, this.most)) + AXIS;
+    const bands = this.rows.filter(r => r.first), there = bands.filter(r => r.y + r.h <= this.most).length;
+    $("printed").hidden = !this.printing || there === bands.length;
+    $("printed").textContent = `Printed are the first ${there} of ${bands.length} ranks.`;
     this.scroller.style.height = this.height + "px";
     this.spacer.style.height = Math.max(0, this.full - (this.height - AXIS)) + "px";
     this.changed();

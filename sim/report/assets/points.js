@@ -257,6 +257,7 @@ class Points {
 
   text(c, v) {
     if (v == null) return "";
+    if (Number.isInteger(v) && v > 1) return v + (c.unit ? " " + c.unit : "");
     const percent = c.unit === "" && Math.abs(v) <= 1.5 && c.better !== "" ? percentText(v) : null;
     return percent || digits(v, 4) + (c.unit ? " " + c.unit : "");
   }
@@ -302,7 +303,7 @@ class Points {
     const d = this.d, front = this.inFront;
     const cols = [{ name: "point", of: i => d.names[i], text: i => d.names[i] }, { name: "status", of: i => d.status.at[i], text: i => d.status.values[d.status.at[i] - 1] },
       ...this.varied.map(s => ({ name: s.key, n: s.values.every(v => !isNaN(v)), of: i => s.at[i] ? s.values[s.at[i] - 1] : "", text: i => s.at[i] ? s.values[s.at[i] - 1] : "" })),
-      ...d.columns.map((c, k) => [c, k]).filter(([, k]) => new Set(d.values[k]).size > 1).map(([c, k]) => ({ name: c.name + (c.unit ? ` (${c.unit})` : ""), n: true, of: i => d.values[k][i], text: i => this.text({ ...c, unit: "", better: c.unit ? "" : c.better }, d.values[k][i]) }))];
+      ...d.columns.map((c, k) => [c, k]).filter(([, k]) => new Set(d.values[k].filter(v => v != null)).size > 1).map(([c, k]) => ({ name: c.name + (c.unit ? ` (${c.unit})` : ""), n: true, of: i => d.values[k][i], text: i => this.text({ ...c, unit: "", better: c.unit ? "" : c.better }, d.values[k][i]) }))];
     const heads = cols.map(c => el("th", { class: c.n && "n", "aria-sort": this.sort.key === c.name ? (this.sort.up ? "ascending" : "descending") : null }, el("button", { type: "button", onclick: () => {
       this.sort = { key: c.name, up: this.sort.key === c.name ? !this.sort.up : true };
       this.table();
