@@ -307,7 +307,7 @@ class Points {
     const heads = cols.map(c => el("th", { class: c.n && "n", "aria-sort": this.sort.key === c.name ? (this.sort.up ? "ascending" : "descending") : null }, el("button", { type: "button", onclick: () => {
       this.sort = { key: c.name, up: this.sort.key === c.name ? !this.sort.up : true };
       this.table();
-    } }, c.name + (this.sort.key === c.name ? (this.sort.up ? " ↑" : " ↓") : ""))));
+    } }, c.name.replace(/[._]/g, "$&\u200b") + (this.sort.key === c.name ? (this.sort.up ? " ↑" : " ↓") : ""))));
     $("table").tHead.replaceChildren(el("tr", null, ...heads));
     const by = cols.find(c => c.name === this.sort.key), up = this.sort.up ? 1 : -1, Y = this.axes[this.y], sy = Y.better === "lower" ? 1 : -1;
     // Unsorted: the front first, then what counts, each from the best.
