@@ -301,12 +301,12 @@ func (r *Run) relError() float64 {
 	if total == 0 {
 		return 0
 	}
-	return math.Sqrt(sum/(total*total) + stepModelError*stepModelError)
+	return math.Sqrt(sum/(total*total) + StepModelError*StepModelError)
 }
 
-// stepModelError is the 90 % half width that published runs leave once prices
+// StepModelError is the 90 % half width that published runs leave once prices
 // are fitted: the p90 of `sim verify` over the embedded runs (docs/fidelity.md).
-const stepModelError = 0.25
+const StepModelError = 0.25
 
 // criticalPath is the share of each kind of work on the longest chain of ops.
 func (r *Run) criticalPath() map[string]float64 {

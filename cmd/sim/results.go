@@ -20,6 +20,7 @@ type resultsCmd struct {
 	SQL    string `name:"sql" placeholder:"QUERY" help:"Ask in SQL (SQLite): tables results, parts and memory of DIR/results.sqlite."`
 	Format string `enum:"table,csv,json,parquet" default:"table" help:"One of table, csv, json (a line for each row), parquet."`
 	Out    string `placeholder:"FILE" help:"Write there instead of printing."`
+	HTML   string `name:"html" placeholder:"FILE" help:"Write a page of all points there: any value against another with the Pareto front, filters, a table."`
 	Top    int    `default:"20" help:"Points of the table without --sql, best first."`
 }
 
@@ -27,6 +28,9 @@ type resultsCmd struct {
 const allPoints = "SELECT * FROM results ORDER BY point"
 
 func (c *resultsCmd) Run(ctx context.Context, std *streams) error {
+	if c.HTML != "" {
+		return c.page(std)
+	}
 	if c.Format == "parquet" && c.Out == "" {
 		return badInput(fmt.Errorf("--format parquet is not for printing: --out FILE"))
 	}

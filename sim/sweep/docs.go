@@ -96,8 +96,11 @@ indexed job from JOB_COMPLETION_INDEX and ` + "`--shards`" + `.
 
     sim results DIR --sql "SELECT parallel_tp, min(step_time_s) FROM results GROUP BY 1"
     sim results DIR --format csv --out points.csv        # or json, parquet; with --sql too
+    sim results DIR --html points.html                   # a page to look at
 
-` + "`sim results`" + ` reads unfinished sweeps too. ` + "`results.sqlite`" + ` has the tables
+` + "`sim results`" + ` reads unfinished sweeps too. The page draws any value against another with the
+Pareto front of the points that fit, filters by each axis and gives the ` + "`--set`" + ` of the point
+that is clicked: [report.md](report.md). ` + "`results.sqlite`" + ` has the tables
 
 | table | columns |
 |---|---|
