@@ -50,7 +50,23 @@ func (s *shapes) reduceReplicas(b *builder) {
 		t := balance.GradReduceTime(s.share.Reduced, 2*s.weightBytes())
 		b.side("add up replica gradients", ExpertWeights, cost.Reported{Op: "replica_gradients", Latency: t, Source: gradSource})
 	case s.share.Shadows > 0: // a tree, as the weights came
-		b.side("add up shadow gradients", ExpertWeights, s.transfer("shadow_gradients", s.share.Shadows, 2*s.weightBytes()))
+		b.side("add up shadow gradients", ExpertWeights, s.transfer("shadow_gradients", int64(s.share.Shadows), 2*s.weightBytes(), false))
+	}
+}
+
+// sumLasting adds the gradients of n copies that last from step to step to those of
+// their main copies, and renewLasting sends them the new weights: once a step, taken
+// as hidden behind nothing.
+func (s *shapes) sumLasting(b *builder, n int64) {
+	if n > 0 && !s.lora {
+		each := unit.Bytes(float64(s.p.Routing.Setup.Prices.Params()) * s.fw.GradDType.Bytes())
+		b.comm("add up lasting replicas", ExpertWeights, s.transfer("lasting_gradients", n, each, false))
+	}
+}
+
+func (s *shapes) renewLasting(b *builder, n int64) {
+	if n > 0 && !s.lora {
+		b.comm("renew lasting replicas", ExpertWeights, s.transfer("lasting_weights", n, s.weightBytes(), false))
 	}
 }
 
@@ -67,7 +83,7 @@ func (s *shapes) weightBytes() unit.Bytes { return s.p.Routing.Setup.Prices.Weig
 
 // weightsKernel is the sending of replicas' weights, as long as its busiest rank.
 func (s *shapes) weightsKernel() cost.Kernel {
-	k := s.transfer("expert_weights", s.share.Sent, s.weightBytes())
+	k := s.transfer("expert_weights", int64(s.share.Sent), s.weightBytes(), s.share.Streamed)
 	if s.share.Streamed && s.share.Relayed > 0 {
 		k.Latency += balance.RelayTime
 	}
@@ -77,10 +93,10 @@ func (s *shapes) weightsKernel() cost.Kernel {
 // transfer is n experts' worth of bytes from the busiest rank. Copies of balancers
 // that stay within an NVLink domain go over NVLink, others over the slowest link of
 // the group.
-func (s *shapes) transfer(op string, n int, each unit.Bytes) cost.Reported {
-	k := cost.Reported{Op: op, Latency: balance.SendLatency, Bytes: int64(n) * int64(each), GBps: balance.SendGBps,
+func (s *shapes) transfer(op string, n int64, each unit.Bytes, streamed bool) cost.Reported {
+	k := cost.Reported{Op: op, Latency: balance.SendLatency, Bytes: n * int64(each), GBps: balance.SendGBps,
 		NVLinkGBps: balance.TestbedNVLinkGBps, SMs: replicaSMs, Source: weightsSource}
-	if g := s.p.Groups.EP; !s.share.Streamed && g.Domains() > 1 {
+	if g := s.p.Groups.EP; !streamed && g.Domains() > 1 {
 		k.GBps, k.NVLinkGBps = s.p.NIC(g, cost.AllToAll), 0
 	}
 	return k
