@@ -149,6 +149,8 @@ func TestPrefillCatalogue(t *testing.T) {
 				rate[of] = b.RPSAtSLO
 				require.LessOrEqual(t, b.TTFT.Mean, r.SLOS)
 				require.True(t, b.TTFT.P50 <= b.TTFT.P90 && b.TTFT.P90 <= b.TTFT.P99)
+				require.GreaterOrEqual(t, b.Worst.OverMean, b.ImbalanceAfter-1e-9, "the largest load is not below the mean of the largest")
+				require.InDelta(t, b.Worst.OverMean, b.ActivationOverIdeal, 0.01)
 				require.False(t, math.IsNaN(b.BatchS))
 			}
 			require.IsDecreasing(t, []float64{rate["ideal"], rate["ultraep"], rate["eplb_plus"], rate["eplb"], rate["none"]})
