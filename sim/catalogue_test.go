@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +36,7 @@ func TestCatalogue(t *testing.T) {
 	}
 	names := scenarios.Names()
 	require.GreaterOrEqual(t, len(names), 9)
+	experts := map[string]*sim.Experts{} // of UltraEP's runs
 	for _, name := range names {
 		if strings.HasSuffix(name, "-prefill") {
 			continue // TestPrefillCatalogue
@@ -48,10 +48,12 @@ func TestCatalogue(t *testing.T) {
 			run := simulate(t, name, sim.Options{})
 			r := run.Result
 			require.NotEmpty(t, r.Expect)
+			if strings.HasPrefix(name, "moe/") {
+				experts[strings.TrimPrefix(name, "moe/")] = r.Experts
+			}
 			require.Equal(t, !expectedNotToFit(r), r.Fits)
 			for _, e := range r.Expect {
-				missed := slices.Contains(misses[name], strings.TrimSpace(e.Metric+" "+e.Balancer))
-				require.Equal(t, !missed, e.OK, "%s %s: %g, published %g", e.Metric, e.Balancer, e.Got, e.Expected)
+				require.True(t, e.OK, "%s %s: %g, published %g", e.Metric, e.Balancer, e.Got, e.Expected)
 			}
 			sum := 0.0
 			for _, v := range r.BreakdownS {
@@ -73,13 +75,43 @@ func TestCatalogue(t *testing.T) {
 			compare(t, name, recorded{r.StepTimeS, r.TokensPerSPerGPU, r.BubbleFraction, r.ExposedCommFraction, r.PeakMemoryGiB, r.Fits})
 		})
 	}
+	if !sim.RaceDetector {
+		t.Run("training runs of UltraEP", func(t *testing.T) { holdUltraEP(t, experts) })
+	}
 }
 
-// misses are expectations that are not met; docs/fidelity.md says by how much and
-// why. One that is met after all is to be taken off the list.
-var misses = map[string][]string{
-	"moe/glm-4.5-air-ep64-dp2": {"fraction_of_ideal lplb"},
-	"moe/deepseek-v3-ep64-pp4": {"fraction_of_ideal lplb"},
+// holdUltraEP holds UltraEP's training runs together to what its paper says of them
+// (arXiv:2606.04101, section 7.2). Orders are the published ones but for LPLB, which is
+// too fast on GLM and on DeepSeek-V3 (docs/fidelity.md).
+func holdUltraEP(t *testing.T, runs map[string]*sim.Experts) {
+	ideal, gain := 0.0, 0.0
+	orders := map[string][]string{
+		"glm-4.5-air-ep64-dp2": {"none", "eplb", "eplb_plus", "ultraep", "ideal"},
+		"qwen3-235b-ep64-dp4":  {"none", "lplb", "eplb", "eplb_plus", "ultraep", "ideal"},
+		"deepseek-v3-ep64-pp4": {"none", "eplb_plus", "ultraep", "ideal"},
+	}
+	for name, order := range orders {
+		x := runs[name]
+		require.NotNil(t, x, name)
+		speed := map[string]float64{x.Balancer: x.FractionOfIdeal}
+		for _, c := range x.Compared {
+			of, _, _ := strings.Cut(c.Balancer, ":")
+			speed[of] = c.FractionOfIdeal
+		}
+		var speeds []float64
+		for _, b := range order {
+			speeds = append(speeds, speed[b])
+		}
+		require.IsIncreasing(t, speeds, name)
+		if name == "deepseek-v3-ep64-pp4" { // where looking back is worth nothing
+			require.InEpsilon(t, speed["none"], speed["eplb"], 0.05)
+		}
+		require.True(t, x.ImbalanceAfter >= 1 && x.ImbalanceAfter <= 1.04, name)
+		ideal += speed["ultraep"] / float64(len(orders))
+		gain += speed["ultraep"] / speed["none"] / float64(len(orders))
+	}
+	require.True(t, ideal >= 0.92 && ideal <= 0.97, "UltraEP over ideal: %g", ideal)
+	require.InEpsilon(t, 1.42, gain, 0.1, "UltraEP over no balancing")
 }
 
 func expectedNotToFit(r *sim.Result) bool {

@@ -79,6 +79,20 @@ func TestMemoryCurveReturns(t *testing.T) {
 	}
 }
 
+// One step of 256 GPUs, 61 layers and 32 microbatches of UltraEP's DeepSeek-V3 runs,
+// loads drawn and balanced for each layer and microbatch, beside an ideal router's.
+func BenchmarkBalancedStep(b *testing.B) {
+	res, err := scenarios.Load("moe/deepseek-v3-ep64-pp4", nil)
+	require.NoError(b, err)
+	s := &res.Scenario
+	s.Routing.Compare, s.Expect = nil, nil
+	b.ReportAllocs()
+	for b.Loop() {
+		_, err := sim.Simulate(context.Background(), s, sim.Options{})
+		require.NoError(b, err)
+	}
+}
+
 // One step of 16,384 GPUs (Llama-3.1 405B, TP 8, PP 16, DP 128).
 func BenchmarkStep16384(b *testing.B) {
 	res, err := scenarios.Load("../scenarios/llama3.1-405b-16384-h100.toml", nil)

@@ -48,17 +48,48 @@ func (b eplb) Start(s Setup) (Planner, error) {
 		return nil, err
 	}
 	ps := s.params(b)
-	e := &eplbPlanner{setup: s, window: ps.whole("window", 1, 1<<20, 1), interval: ps.whole("interval", 1, 1<<20, 1)}
+	e := &eplbPlanner{setup: s, history: newHistory(ps)}
 	return e, ps.err
 }
 
-type eplbPlanner struct {
-	setup            Setup
+// history is what a placement is made from, and when.
+type history struct {
 	window, interval int
-	history          [][]int64 // the last loads per expert, at most window, as a ring
+	loads            [][]int64 // the last loads per expert, at most window, as a ring
 	seen             int
-	place            placement
-	experts          []int64
+}
+
+func newHistory(ps *params) history {
+	return history{window: ps.whole("window", 1, 1<<20, 1), interval: ps.whole("interval", 1, 1<<20, 1)}
+}
+
+// add remembers a load; after every interval loads it returns the sums per expert
+// that a placement is to be made from, else nil.
+func (h *history) add(load *Load) []float32 {
+	if len(h.loads) < h.window {
+		h.loads = append(h.loads, nil)
+	}
+	at := h.seen % h.window
+	h.loads[at] = load.PerExpert(h.loads[at])
+	if h.seen++; h.seen%h.interval != 0 {
+		return nil
+	}
+	weights := make([]float32, load.Experts)
+	for e := range weights {
+		sum := int64(0)
+		for _, l := range h.loads {
+			sum += l[e]
+		}
+		weights[e] = float32(sum)
+	}
+	return weights
+}
+
+type eplbPlanner struct {
+	setup   Setup
+	history history
+	place   placement
+	experts []int64
 }
 
 // Observe remembers a load, and places anew after every interval loads.
@@ -66,23 +97,9 @@ func (b *eplbPlanner) Observe(load *Load) error {
 	if err := load.fits(&b.setup); err != nil {
 		return err
 	}
-	if len(b.history) < b.window {
-		b.history = append(b.history, nil)
+	if weights := b.history.add(load); weights != nil {
+		b.place.set(rebalance(weights, b.setup.physical(), max(b.setup.Groups, 1), max(b.setup.Nodes, 1), b.setup.Ranks), &b.setup)
 	}
-	at := b.seen % b.window
-	b.history[at] = load.PerExpert(b.history[at])
-	if b.seen++; b.seen%b.interval != 0 {
-		return nil
-	}
-	weights := make([]float32, b.setup.Experts)
-	for e := range weights {
-		sum := int64(0)
-		for _, h := range b.history {
-			sum += h[e]
-		}
-		weights[e] = float32(sum)
-	}
-	b.place.set(rebalance(weights, b.setup.physical(), max(b.setup.Groups, 1), max(b.setup.Nodes, 1), b.setup.Ranks), &b.setup)
 	return nil
 }
 

@@ -72,16 +72,37 @@ func PlanTime(replicas int) unit.Time {
 }
 
 // DecideTime is what a balancer takes on the critical path of every layer to make
-// a plan: UltraEP and EPLB+ by [PlanTime] (EPLB+ takes 153 us for 107 replicas,
-// UltraEP's table 3; here 162), LPLB's solver about 100 us inside a node (its
-// README). Nothing is published for FasterMoE, whose model is a few operations an
-// expert, and those that look back decide beside the critical path: both are 0.
+// a plan for p: UltraEP and EPLB+ by [PlanTime] (EPLB+ takes 153 us for 107 replicas,
+// UltraEP's table 3; here 162), LPLB by [solverTime]. Nothing is published for
+// FasterMoE, whose model is a few operations an expert, and those that look back
+// decide beside the critical path: both are 0.
 func DecideTime(b Balancer, p *Plan) unit.Time {
 	switch b.(type) {
 	case ultraEP, ultraAlgorithm1, eplbPlus:
 		return PlanTime(len(p.Replicas))
 	case lplb:
-		return 100 * unit.Microsecond
+		return solverTime(len(p.Loads))
 	}
 	return 0
+}
+
+// DecideAgainTime is what deciding takes when a forward pass is recomputed. UltraEP
+// keeps the plans of all microbatches in flight, and EPLB+ runs on its data plane;
+// LPLB's planner is called with the tokens of every forward pass and keeps none.
+func DecideAgainTime(b Balancer, p *Plan) unit.Time {
+	if _, ok := b.(lplb); ok {
+		return DecideTime(b, p)
+	}
+	return 0
+}
+
+// solverTime is LPLB's gathering of loads and solver: "~100 us for intra-node
+// optimization (longer for inter-node)" (its README), "100-200 us" in all (its
+// maintainer, deepseek-ai/LPLB issue 3). That the longer time is that of more ranks
+// than a server of 8 GPUs has is assumed.
+func solverTime(ranks int) unit.Time {
+	if ranks <= 8 {
+		return 100 * unit.Microsecond
+	}
+	return 200 * unit.Microsecond
 }

@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -23,6 +24,7 @@ func (lplb) Params() map[string]string {
 		"topology": "cube_8p2e, ring_8p, hypercube_16p2e or torus_MxN; else the first of cube and ring that fits",
 		"solver":   "ipm, LPLB's own five steps of an interior point method, or exact, the simplex optimum",
 		"reorder":  "whether EPLB reorders the experts by past loads, true",
+		"window":   "loads that an order is made from, 1",
 		"interval": "loads between two reorders, 1",
 	}
 }
@@ -33,7 +35,7 @@ func (b lplb) Start(s Setup) (Planner, error) {
 	}
 	ps := s.params(b)
 	p := &lplbPlanner{setup: s, exact: ps.choice("solver", "ipm", "exact") == "exact",
-		reorder: ps.truth("reorder", true), interval: ps.whole("interval", 1, 1<<20, 1)}
+		reorder: ps.truth("reorder", true), history: newHistory(ps)}
 	if ps.err != nil {
 		return nil, ps.err
 	}
@@ -74,26 +76,21 @@ type lplbPlanner struct {
 	combined int // experts that share one variable
 	exact    bool
 	reorder  bool
-	interval int
-	seen     int
+	history  history
 	order    []int32 // experts rank by rank; the first Slots of each are copied
 	place    placement
 	experts  []int64
 	mains    []Copy
 }
 
-// Observe reorders the experts by the load.
+// Observe reorders the experts by past loads.
 func (b *lplbPlanner) Observe(load *Load) error {
 	if err := load.fits(&b.setup); err != nil {
 		return err
 	}
-	if b.seen++; !b.reorder || b.seen%b.interval != 0 {
+	weights := b.history.add(load)
+	if !b.reorder || weights == nil {
 		return nil
-	}
-	b.experts = load.PerExpert(b.experts)
-	weights := make([]float32, b.setup.Experts)
-	for e, n := range b.experts {
-		weights[e] = float32(n)
 	}
 	groups := b.setup.Ranks / len(b.of)
 	if b.setup.Experts%groups != 0 {
@@ -102,7 +99,7 @@ func (b *lplbPlanner) Observe(load *Load) error {
 	b.order = rebalance(weights, b.setup.Experts, groups, max(b.setup.Nodes, 1), b.setup.Ranks)
 	mains := b.setup.Experts / b.setup.Ranks
 	for r := range b.setup.Ranks {
-		slices.SortStableFunc(b.order[r*mains:(r+1)*mains], func(x, y int32) int { return int(b.experts[y] - b.experts[x]) })
+		slices.SortStableFunc(b.order[r*mains:(r+1)*mains], func(x, y int32) int { return cmp.Compare(weights[y], weights[x]) })
 	}
 	b.place.set(b.physical(), &b.setup)
 	return nil

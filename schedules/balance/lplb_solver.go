@@ -2,6 +2,7 @@ package balance
 
 import (
 	"fmt"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/optimize/convex/lp"
@@ -82,44 +83,33 @@ const (
 // with an artificial variable that makes them feasible. Where it does not
 // settle, every load is halved and ok is false.
 func (p *sharing) interiorPoint() (shares []float64, ok bool) {
-	a0, b, c0 := p.program()
-	rows, cols := a0.Dims()
-	a := mat.NewDense(rows, cols+1, nil)
-	a.Copy(a0)
-	c := append(append([]float64(nil), c0...), ipmBigM)
-	x := make([]float64, cols+1)
-	for i := range x {
-		x[i] = 1
-	}
+	dense, b, c := p.program()
+	rows, cols := dense.Dims()
+	a := columnsOf(dense)
+	artificial := make([]entry, rows)
 	for i := range rows {
-		sum := 0.0
-		for j := range cols {
-			sum += a.At(i, j)
-		}
-		a.Set(i, cols, b[i]-sum)
+		artificial[i] = entry{int32(i), b[i] - mat.Sum(dense.RowView(i))}
 	}
+	a, c = append(a, artificial), append(c, ipmBigM)
+	s := newScaling(a, c, rows)
 	last := 0.0
 	for range ipmSteps {
-		d, solved := affineDirection(a, c, x)
-		if !solved {
+		if !s.direction() {
 			return p.halves(), false
 		}
-		last = 0
-		for _, v := range d {
-			last = max(last, v)
-		}
-		if last <= 0 { // nothing shrinks: at the optimum
+		last = max(0, slices.Max(s.d))
+		if last == 0 { // nothing shrinks: at the optimum
 			break
 		}
-		for i := range x {
-			x[i] *= 1 - ipmReach/last*d[i]
+		for i := range s.x {
+			s.x[i] *= 1 - ipmReach/last*s.d[i]
 		}
 	}
-	left := x[cols]
-	if last >= ipmSettle || left < 0 || left >= ipmLeftM || residual(a0, x[:cols], b) >= ipmResid {
+	left := s.x[cols]
+	if last >= ipmSettle || left < 0 || left >= ipmLeftM || residual(dense, s.x[:cols], b) >= ipmResid {
 		return p.halves(), false
 	}
-	return x[:len(p.of)*len(p.of[0])], true
+	return s.x[:len(p.of)*len(p.of[0])], true
 }
 
 func (p *sharing) halves() []float64 {
@@ -130,29 +120,73 @@ func (p *sharing) halves() []float64 {
 	return out
 }
 
-// affineDirection solves (A X^2 A') y = A X^2 c and returns X (c - A'y).
-func affineDirection(a *mat.Dense, c, x []float64) (d []float64, ok bool) {
-	rows, cols := a.Dims()
-	ax := mat.NewDense(rows, cols, nil)
-	ax.Apply(func(_, j int, v float64) float64 { return v * x[j] }, a)
-	var m mat.SymDense
-	m.SymOuterK(1, ax)
-	xc := mat.NewVecDense(cols, nil)
-	for j := range cols {
-		xc.SetVec(j, x[j]*c[j])
+// entry is a coefficient of a column. Nearly all columns have two, so that products
+// with the matrix go by columns.
+type entry struct {
+	row   int32
+	value float64
+}
+
+func columnsOf(m *mat.Dense) [][]entry {
+	rows, cols := m.Dims()
+	out, room := make([][]entry, cols, cols+1), make([]entry, 2*cols)
+	for j := range out {
+		out[j] = room[2*j : 2*j : 2*j+2]
 	}
-	var rhs, y, back mat.VecDense
-	rhs.MulVec(ax, xc)
-	var chol mat.Cholesky
-	if !chol.Factorize(&m) || chol.SolveVecTo(&y, &rhs) != nil {
-		return nil, false
+	for i := range rows {
+		for j, v := range m.RawRowView(i) {
+			if v != 0 {
+				out[j] = append(out[j], entry{int32(i), v})
+			}
+		}
 	}
-	back.MulVec(ax.T(), &y)
-	d = make([]float64, cols)
-	for j := range d {
-		d[j] = xc.AtVec(j) - back.AtVec(j)
+	return out
+}
+
+// scaling is a run of affine scaling: A by columns, c, and the point x.
+type scaling struct {
+	a       [][]entry
+	c, x, d []float64
+	m       *mat.SymDense
+	rhs, y  *mat.VecDense
+	chol    mat.Cholesky
+}
+
+func newScaling(a [][]entry, c []float64, rows int) *scaling {
+	s := &scaling{a: a, c: c, x: make([]float64, len(a)), d: make([]float64, len(a)),
+		m: mat.NewSymDense(rows, nil), rhs: mat.NewVecDense(rows, nil), y: mat.NewVecDense(rows, nil)}
+	for i := range s.x {
+		s.x[i] = 1
 	}
-	return d, true
+	return s
+}
+
+// direction solves (A X^2 A') y = A X^2 c and sets d = X (c - A'y).
+func (s *scaling) direction() bool {
+	m, rhs, y := s.m.RawSymmetric(), s.rhs.RawVector().Data, s.y.RawVector().Data
+	clear(m.Data)
+	clear(rhs)
+	for j, column := range s.a {
+		w := s.x[j] * s.x[j]
+		for i, e := range column {
+			rhs[e.row] += w * e.value * s.c[j]
+			into := m.Data[int(e.row)*m.Stride:]
+			for _, f := range column[i:] { // rows ascend: the upper triangle
+				into[f.row] += w * e.value * f.value
+			}
+		}
+	}
+	if !s.chol.Factorize(s.m) || s.chol.SolveVecTo(s.y, s.rhs) != nil {
+		return false
+	}
+	for j, column := range s.a {
+		s.d[j] = s.c[j]
+		for _, e := range column {
+			s.d[j] -= e.value * y[e.row]
+		}
+		s.d[j] *= s.x[j]
+	}
+	return true
 }
 
 // residual is the largest violation of A x = b.

@@ -151,7 +151,14 @@ func TestPublishedLatencies(t *testing.T) {
 	for replicas, us := range map[int]float64{38: 67, 46: 72, 51: 78} {
 		require.InDelta(t, us+38, PlanTime(replicas).Micros(), 2)
 	}
+	for ranks, us := range map[int]float64{8: 100, 64: 200} { // LPLB's README and maintainer
+		p := &Plan{Loads: make([]float64, ranks)}
+		require.Equal(t, us, DecideTime(lplb{}, p).Micros())
+		require.Equal(t, us, DecideAgainTime(lplb{}, p).Micros(), "it keeps no plan")
+	}
 	p := planOnce(t, "ultraep", Setup{Ranks: 64, Experts: 128, Slots: 2}, skewed(t, 128, 2.86, 1))
+	require.Zero(t, DecideAgainTime(ultraEP{}, p), "it keeps the plans in flight")
+	require.Zero(t, DecideTime(eplb{}, p))
 	exposed := PlanTime(len(p.Replicas)) + p.FanOut(DefaultRelay()).Time(pr.WeightBytes())
 	t.Log(exposed, p.MaxReduced())
 	require.InDelta(t, 0.29e-3, exposed.Seconds(), 0.2*0.29e-3)

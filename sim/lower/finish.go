@@ -68,9 +68,10 @@ func (l *lowering) update(r int, ready program.OpID) {
 	tag := Tag{pipeline.W, int32(r), -1, 0}
 	lanes := l.step.Lanes[r]
 	p := l.updated(r)
-	k := workKey{kind: "optimizer", bytes: p.dense, first: p.expert}
+	replicas := l.p.LastingReplicas(r)
+	k := workKey{kind: "optimizer", bytes: p.dense, first: p.expert, layers: replicas}
 	w := l.work(k, func() (program.Work, Work) {
-		b := l.optimizer(p)
+		b := l.optimizer(p, replicas)
 		return program.Work{Name: "optimizer", Kind: program.Optimizer}, Work{Blocks: []Use{{&b, 1}}}
 	})
 	op := l.add(lanes.Compute, w, tag, ready)
@@ -83,18 +84,20 @@ func (l *lowering) update(r int, ready program.OpID) {
 // optimizer is one rank's update. Adam reads gradient, master weight and two
 // moments and writes the last three and the working copy (Megatron's
 // distributed optimizer, fused multi-tensor Adam).
-func (l *lowering) optimizer(p params) Block {
-	b := l.adam(l.p.OptimizerElements(p.dense, p.expert))
+func (l *lowering) optimizer(p params, replicas int64) Block {
+	b := newBuilder("optimizer")
+	l.sumLasting(b, replicas)
+	l.adam(b, l.p.OptimizerElements(p.dense, p.expert))
 	if l.fp8() && l.trains() { // weights are quantised once a step
 		all := p.dense + p.expert
 		b.compute("cast weights", Casts, mem("transpose_cast_fp8", 2*all, int64(2*l.dt.Bytes()*float64(all))))
 	}
+	l.renewLasting(b, replicas)
 	return b.b
 }
 
-// adam is the update of n elements.
-func (l *lowering) adam(n int64) *builder {
-	b := newBuilder("optimizer")
+// adam appends the update of n elements.
+func (l *lowering) adam(b *builder, n int64) {
 	gb, mb, vb := l.fw.GradDType.Bytes(), l.fw.MainParamDType.Bytes(), l.fw.MomentDType.Bytes()
 	bytes := func(per float64) int64 { return int64(per * float64(n)) }
 	b.compute("gradient norm", OptimizerStep, mem("grad_norm", bytes(gb), 0))
@@ -106,5 +109,4 @@ func (l *lowering) adam(n int64) *builder {
 	} else {
 		b.compute("adam", OptimizerStep, mem("adam", bytes(gb+mb+2*vb), bytes(mb+2*vb+2)))
 	}
-	return b
 }

@@ -51,7 +51,7 @@ func (l *packedLowering) updates(s int, ready program.OpID) {
 	tag := Tag{pipeline.W, int32(s), -1, 0}
 	p := l.rankParams(s)
 	w := l.work(workKey{kind: "optimizer", bytes: p.dense, first: p.expert}, func() (program.Work, Work) {
-		b := l.optimizer(p)
+		b := l.optimizer(p, 0)
 		return program.Work{Name: "optimizer", Kind: program.Optimizer}, Work{Blocks: []Use{{&b, 1}}}
 	})
 	var ops []program.OpID

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"orrery/scenarios"
+	"orrery/sim/cost"
 	"orrery/sim/lower"
 	"orrery/sim/plan"
 )
@@ -102,8 +103,21 @@ func TestLastingReplicas(t *testing.T) {
 			}
 		}
 	}
+	optimizer := func(balancer string) *lower.Block {
+		return blockNamed(t, routedStep(t, map[string]any{"routing.balancer": balancer, "routing.history": 1}), "optimizer")
+	}
+	for _, balancer := range []string{"none", "ultraep", "fastermoe"} {
+		require.NotContains(t, names(optimizer(balancer)), "add up lasting replicas", balancer)
+	}
+	b := optimizer("eplb") // once a step, before and after the update
+	sum, adam, renew := at(t, b, "add up lasting replicas"), at(t, b, "adam"), at(t, b, "renew lasting replicas")
+	require.IsIncreasing(t, []int{sum, adam, renew})
+	gradients, weights := b.Ops[sum].Kernel.(cost.Reported), b.Ops[renew].Kernel.(cost.Reported)
+	require.Positive(t, weights.Bytes)
+	require.Equal(t, 2*weights.Bytes, gradients.Bytes, "fp32 and bf16")
+
 	s := routedStep(t, map[string]any{"routing.balancer": "fastermoe"})
-	b := blockNamed(t, s, "layer backward")
+	b = blockNamed(t, s, "layer backward")
 	at(t, b, "add up shadow gradients")
 }
 

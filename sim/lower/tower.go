@@ -349,7 +349,9 @@ func (l *lowering) updateTowers(r int, ready program.OpID) {
 			own /= t.Shard.Ranks
 		}
 		w := l.work(workKey{kind: "optimizer", bytes: own, first: -1}, func() (program.Work, Work) {
-			return program.Work{Name: "optimizer", Kind: program.Optimizer}, Work{Blocks: []Use{{&l.adam(own).b, 1}}}
+			b := newBuilder("optimizer")
+			l.adam(b, own)
+			return program.Work{Name: "optimizer", Kind: program.Optimizer}, Work{Blocks: []Use{{&b.b, 1}}}
 		})
 		op := l.add(l.step.Lanes[r].Compute, w, tag, ready)
 		if t.ZeRO == 1 && !l.fw.OverlapParamGather && t.Shard.Ranks > 1 {

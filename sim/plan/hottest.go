@@ -200,6 +200,28 @@ func (p *Plan) largest(passes map[pipeline.Slot]bool, group, rank int) (layer in
 	return layer, microbatch, max(rows, 0)
 }
 
+// LastingReplicas counts the copies of experts that a pipeline rank holds from step to
+// step, over its layers: those of a placement, taken as even over the ranks of a group.
+func (p *Plan) LastingReplicas(rank int) int64 {
+	r, most := p.Routing, int64(0)
+	if r == nil {
+		return 0
+	}
+	for g := range r.Groups {
+		n := int64(0)
+		for _, stage := range p.Held[rank] {
+			st := p.Stages[stage]
+			for i := range st.Layers {
+				if s := r.Share(g, st.First+i, r.Microbatches-1); s != nil && !s.Streamed && s.Shadows == 0 {
+					n += int64((s.Replicas + r.Setup.Ranks - 1) / r.Setup.Ranks)
+				}
+			}
+		}
+		most = max(most, n)
+	}
+	return most
+}
+
 // replicaBytes are a pipeline rank's redundant slots: shared by all layers where
 // weights are sent microbatch by microbatch, one set a layer where placements last.
 func (p *Plan) replicaBytes(rank int) float64 {

@@ -46,6 +46,7 @@ type Share struct {
 	Reduced  int       // replicas whose gradients the busiest home adds up
 	Shadows  int       // experts that every rank holds for this plan (FasterMoE)
 	Decide   unit.Time // of the planner, on the critical path
+	Again    unit.Time // of the planner when the pass is recomputed
 	Moved    int       // experts' weights sent by all ranks together
 
 	Before, After    float64 // imbalance of ranks: largest load over the mean
@@ -315,7 +316,7 @@ func (w *routeWorker) share(load *balance.Load, b balance.Balancer, planner bala
 	s.Experts = max(s.Experts, 1)
 	s.Tiles = max(s.Tiles, (s.Rows+cost.ExpertTile-1)/cost.ExpertTile)
 	s.Before, s.After = balance.Imbalance(load.HomeLoads(*setup)), balance.Imbalance(p.Loads)
-	s.Decide = balance.DecideTime(b, p)
+	s.Decide, s.Again = balance.DecideTime(b, p), balance.DecideAgainTime(b, p)
 	s.Streamed, s.Replicas, s.Moved, s.Reduced = p.Streamed, len(p.Replicas), p.Moved, p.MaxReduced()
 	if p.Streamed && len(p.Replicas) > 0 {
 		relay := balance.DefaultRelay()

@@ -256,7 +256,7 @@ func TestCapacityInRouting(t *testing.T) {
 // BenchmarkRoute plans a training step of UltraEP's DeepSeek-V3 runs: 58 layers of
 // experts and 32 microbatches, balanced microbatch by microbatch.
 func BenchmarkRoute(b *testing.B) {
-	res, err := scenarios.Load("../../scenarios/moe/deepseek-v3-ep64-pp4.toml", []string{"routing.compare=[]"})
+	res, err := scenarios.Load("moe/deepseek-v3-ep64-pp4", nil)
 	require.NoError(b, err)
 	p, err := New(&res.Scenario)
 	require.NoError(b, err)
