@@ -95,6 +95,9 @@ func (r *resolver) checkDispatch() {
 		if f.MoEDispatchDType != unit.BF16 {
 			r.fail([]string{"framework.moe_dispatch_dtype", "framework.moe_dispatcher"}, f.MoEDispatcher+" sends bf16", show(string(f.MoEDispatchDType)), `"bf16", or framework.moe_dispatcher "deepep" or "hybridep"`)
 		}
+		if f.MoEDispatchSMs > 0 {
+			r.fail([]string{"framework.moe_dispatch_sms", "framework.moe_dispatcher"}, f.MoEDispatcher+" takes as many channels as NCCL gives it", fmt.Sprint(f.MoEDispatchSMs), `0, or framework.moe_dispatcher "deepep" or "hybridep"`)
+		}
 		if f.MoEDomains > 0 {
 			r.fail([]string{"framework.moe_domains", "framework.moe_dispatcher"}, f.MoEDispatcher+" sends a copy of a token for each of its experts, wherever they are", fmt.Sprint(f.MoEDomains), `0, or framework.moe_dispatcher "deepep" or "hybridep"`)
 		}

@@ -129,6 +129,8 @@ var frameworkKeys = []*field{
 		at: func(s *Scenario) any { return &s.Framework.MoEDispatchDType }},
 	{key: "framework.moe_domains", min: 0, max: maxInt, def: int64(0), unit: "NVLink domains", doc: "Most domains that the router lets the experts of a token lie on (DeepSeek-V3: 4 nodes, arXiv:2412.19437, section 2.1.2); 0 is no limit.",
 		at: func(s *Scenario) any { return &s.Framework.MoEDomains }},
+	{key: "framework.moe_dispatch_sms", min: 0, max: 1024, def: int64(0), unit: "SMs", doc: "Multiprocessors of DeepEP's and HybridEP's kernels, which computation beside them lacks; 0 is their default (DeepEP 20, HybridEP 16, in a rack 32).",
+		at: func(s *Scenario) any { return &s.Framework.MoEDispatchSMs }},
 	{key: "framework.moe_imbalance", def: 1.0, min: 1, max: 1 << 16, doc: "Tokens of the most loaded expert rank over the mean; 1 is balanced.",
 		at: func(s *Scenario) any { return &s.Framework.MoEImbalance }},
 	flag("framework.deterministic_attention", "Attention's backward pass is deterministic.", func(f *Framework) *bool { return &f.DeterministicAttn }),

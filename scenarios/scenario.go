@@ -154,6 +154,7 @@ type Framework struct {
 	MoEDispatcher     string     // alltoall, allgather, deepep, hybridep
 	MoEDispatchDType  unit.DType // of tokens and gradients on their way to the experts
 	MoEDomains        int64      // most NVLink domains that a token is sent to; 0 is no limit
+	MoEDispatchSMs    int64      // of the kernels that send them; 0 is their default
 	MoEImbalance      float64    // tokens of the hottest rank over the mean; 1 is balanced
 	DeterministicAttn bool
 	FlashAttention2   bool // FlashAttention-2 on GPUs that have a faster kernel

@@ -74,3 +74,22 @@ func TestKernelsComputeTheModelsFLOPs(t *testing.T) {
 		require.InEpsilon(t, want.Core*3.5/3, copies*core, tolerance)
 	})
 }
+
+// The SMs of dispatch and combine are what the scenario gives them.
+func TestDispatchTakesItsSMs(t *testing.T) {
+	s := step(t, map[string]any{"cluster.gpus": int64(16), "model.name": "mixtral-8x7b", "parallel.ep": int64(8), "training.global_batch": int64(16),
+		"framework.moe_dispatcher": "deepep", "framework.moe_dispatch_sms": int64(24)})
+	sent := map[string]int{}
+	for _, w := range s.Works {
+		for _, u := range w.Blocks {
+			for _, op := range u.Block.Ops {
+				if e, ok := op.Kernel.(cost.ExpertExchange); ok {
+					require.EqualValues(t, 24, e.DefaultSMs(), op.Name)
+					sent[op.Name]++
+				}
+			}
+		}
+	}
+	require.Contains(t, sent, "dispatch")
+	require.Contains(t, sent, "combine")
+}

@@ -108,7 +108,7 @@ func (s *shapes) exchange(b *builder, op string) int {
 	switch s.fw.MoEDispatcher {
 	case "deepep", "hybridep":
 		e := cost.ExpertExchange{Op: op, Backend: s.fw.MoEDispatcher, Tokens: s.sp, Hidden: h, TopK: moe.TopK,
-			Experts: moe.Experts, Group: g, DType: unit.BF16, NICGBps: s.p.NIC(g, cost.AllToAll), Within: s.fw.MoEDomains}
+			Experts: moe.Experts, Group: g, DType: unit.BF16, NICGBps: s.p.NIC(g, cost.AllToAll), Within: s.fw.MoEDomains, SMs: s.fw.MoEDispatchSMs}
 		if op == "dispatch" && s.fw.MoEDispatchDType == unit.FP8 { // with scales by block
 			e.DType = unit.FP8Block
 		}
