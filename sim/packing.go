@@ -62,7 +62,7 @@ func (r *Run) packing() error {
 	if err != nil {
 		return err
 	}
-	p := &Packing{Packer: v.Packer.Name(), Metrics: *m, MemoryLimitGiB: v.Job.MemoryTokens * v.Job.Footprint.Activation / float64(unit.GiB),
+	p := &Packing{Packer: v.Packer.Name(), Metrics: *m, MemoryLimitGiB: v.Job.MemoryAt(0) * v.Job.Footprint.Activation / float64(unit.GiB),
 		Lengths: PackingLengths{Source: v.Source, CutSamples: v.CutSamples, CutTokens: v.CutTokens, Stats: packing.Describe(v.Job.Lengths)}}
 	r.Result.Packing = p
 	r.simulated(p)

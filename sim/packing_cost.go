@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"math"
 
 	"orrery/schedules/packing"
 	"orrery/sim/cost"
@@ -24,15 +23,14 @@ func (r *Run) pack(gpu *hw.GPU) error {
 	return r.Plan.Pack(c, r.roomTokens(gpu))
 }
 
-// roomTokens is how many tokens' activations fit beside what each rank holds, on the
-// fullest stage: the last has logits, but where samples are cut it may hold as many
-// tokens as the first.
-func (r *Run) roomTokens(gpu *hw.GPU) float64 {
+// roomTokens is how many tokens' activations fit beside what else each stage's ranks
+// hold: those of the last come with logits.
+func (r *Run) roomTokens(gpu *hw.GPU) []float64 {
 	have := (gpu.HBM.GiB() - contextGiB) / (1 + fragmentation) * float64(unit.GiB)
-	room := math.Inf(1)
-	for stage := range r.stages() {
+	room := make([]float64, r.stages())
+	for stage := range room {
 		all, _ := r.Plan.PackedBytes(stage)
-		room = min(room, (have-r.Plan.Static(stage).Sum())/all)
+		room[stage] = (have - r.Plan.Static(stage).Sum()) / all
 	}
 	return room
 }

@@ -149,8 +149,13 @@ func (p *part) cutter(count int, forward bool) cutter {
 	if w > 1 {
 		quantum *= 2 * w
 	}
-	// Stages hold a unit each at least, so a longer unit than this cannot fit.
-	most := max(1, int(p.job.Memory()/(1+p.job.Footprint.kvShare())/float64(p.job.PP)*float64(w)))
+	// A stage holds a unit, and one for each stage after it, so a longer one than this
+	// cannot fit.
+	room := math.Inf(1)
+	for s := range p.job.PP {
+		room = min(room, p.job.MemoryAt(s)/float64(p.job.PP-s))
+	}
+	most := max(1, int(room/(1+p.job.Footprint.kvShare())*float64(w)))
 	return cutter{job: &p.job, unit: Unit{Width: int32(w)}, forward: forward, quantum: quantum, most: most}
 }
 
