@@ -37,6 +37,7 @@ func TestCatalogue(t *testing.T) {
 	}
 	names := scenarios.Names()
 	require.GreaterOrEqual(t, len(names), 9)
+	var slimpack packedGaps
 	for _, name := range names {
 		if strings.HasSuffix(name, "-prefill") {
 			continue // TestPrefillCatalogue
@@ -70,9 +71,13 @@ func TestCatalogue(t *testing.T) {
 				tokens = float64(run.Plan.StepTokens())
 			}
 			require.InEpsilon(t, tokens, r.TokensPerSPerGPU*r.StepTimeS*float64(r.GPUs), 1e-9)
+			if strings.HasPrefix(name, "varlen/") && strings.HasSuffix(name, "-slimpack") {
+				slimpack.add(r.Packing)
+			}
 			compare(t, name, recorded{r.StepTimeS, r.TokensPerSPerGPU, r.BubbleFraction, r.ExposedCommFraction, r.PeakMemoryGiB, r.Fits})
 		})
 	}
+	slimpack.check(t)
 }
 
 // misses are expectations that are not met; docs/fidelity.md says by how much and
