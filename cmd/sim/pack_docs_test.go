@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/stat"
 
 	"orrery/schedules/packing"
 )
@@ -28,6 +29,7 @@ func TestPackingDocsAreCurrent(t *testing.T) {
 	for mark, list := range map[string][]namedPacker{"results": packers, "ablation": variants} {
 		want = between(t, want, mark, packingTable(t, distributions, list))
 	}
+	want = between(t, want, "tail", tailTable(t))
 	if *update {
 		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
 		return
@@ -79,4 +81,63 @@ func packingTable(t *testing.T, distributions []string, list []namedPacker) stri
 		fmt.Fprintf(&b, "| %s |%s\n", name, cells[i])
 	}
 	return b.String()
+}
+
+// tailTable is SlimPack's speed-up over rows of the context beside measures of the tail,
+// for 16 rows a replica. It holds what the page says of them: by rank, the speed-up goes
+// with the longest row, and not with how many tokens are in long samples.
+func tailTable(t *testing.T) string {
+	var b strings.Builder
+	b.WriteString("| | context | tokens in samples over a quarter of it | longest row over mean | speed-up | gap |\n|---|---|---|---|---|---|\n")
+	var tails, rows, speedups []float64
+	for _, d := range []string{"fixed", "uniform", "wikipedia", "code", "web", "long_context"} {
+		for _, context := range []int{32768, 131072, 262144} {
+			c := packCmd{Distribution: d, Samples: 65536, Seed: 1, DP: 2, PP: 4, CP: 4, TP: 1, Context: context, Model: "llama3-8b"}
+			job, err := c.job()
+			require.NoError(t, err)
+			lengths, _, err := c.lengths()
+			require.NoError(t, err)
+			steps := packing.Steps(lengths, 32*context)[:1]
+			lengths = lengths[:len(steps[0])]
+			result := func(name string) *packResult {
+				p, err := packing.Lookup(name)
+				require.NoError(t, err)
+				r, err := runPacker(namedPacker{name, p}, job, lengths, steps)
+				require.NoError(t, err)
+				require.True(t, r.Fits)
+				return r
+			}
+			fixed, slim := result("fixed"), result("slimpack")
+			long, all := 0, 0
+			for _, l := range lengths {
+				all += l
+				if l > context/4 {
+					long += l
+				}
+			}
+			tails, rows, speedups = append(tails, float64(long)/float64(all)), append(rows, fixed.MaxForward), append(speedups, fixed.StepS/slim.StepS)
+			fmt.Fprintf(&b, "| %s | %d | %.0f %% | %.2f | %.2f | %.0f |\n", d, context, 100*tails[len(tails)-1], fixed.MaxForward, speedups[len(speedups)-1], 100*slim.Gap)
+		}
+	}
+	require.Greater(t, rankCorrelation(rows, speedups), 0.9)
+	require.Less(t, rankCorrelation(tails, speedups), 0.5)
+	return b.String()
+}
+
+// rankCorrelation is Spearman's.
+func rankCorrelation(x, y []float64) float64 {
+	ranks := func(v []float64) []float64 {
+		out := make([]float64, len(v))
+		for i := range v {
+			for k := range v {
+				if v[k] < v[i] {
+					out[i]++
+				} else if v[k] == v[i] {
+					out[i] += 0.5
+				}
+			}
+		}
+		return out
+	}
+	return stat.Correlation(ranks(x), ranks(y), nil)
 }
