@@ -1,15 +1,20 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/stat"
 
+	"orrery/scenarios"
 	"orrery/schedules/packing"
+	"orrery/sim"
 )
 
 // The tables of docs/packing.md are what the program says: run this test with -update.
@@ -30,6 +35,7 @@ func TestPackingDocsAreCurrent(t *testing.T) {
 		want = between(t, want, mark, packingTable(t, distributions, list))
 	}
 	want = between(t, want, "tail", tailTable(t))
+	want = between(t, want, "scenarios", packedScenarios(t))
 	if *update {
 		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
 		return
@@ -81,6 +87,47 @@ func packingTable(t *testing.T, distributions []string, list []namedPacker) stri
 		fmt.Fprintf(&b, "| %s |%s\n", name, cells[i])
 	}
 	return b.String()
+}
+
+// packedScenarios are SlimPack's in the catalogue.
+func packedScenarios(t *testing.T) string {
+	var b strings.Builder
+	b.WriteString("| | gap | simulated | bubble | imbalance | exchange | kernels | x | longest row |\n|---|---|---|---|---|---|---|---|---|\n")
+	for _, name := range scenarios.Names() {
+		if !strings.HasPrefix(name, "varlen/") || !strings.HasSuffix(name, "-slimpack") {
+			continue
+		}
+		s, err := scenarios.Load(name, nil)
+		require.NoError(t, err)
+		r, err := sim.Simulate(t.Context(), &s.Scenario, sim.Options{NoAdvice: true})
+		require.NoError(t, err)
+		p := r.Result.Packing
+		fmt.Fprintf(&b, "| %s | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %.2f | %.2f |\n", strings.TrimSuffix(strings.TrimPrefix(name, "varlen/"), "-slimpack"), 100*p.Gap, 100*p.SimulatedGap,
+			100*p.Split.Bubble, 100*p.Split.Imbalance, 100*p.Split.Exchange, 100*p.Split.Kernels, p.Baseline.Speedup, p.Baseline.LongestRow)
+	}
+	return b.String()
+}
+
+// The page's commands are taken by the program.
+func TestPackingDocsCommandsRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: packs with every packer")
+	}
+	page, err := os.ReadFile("../../docs/packing.md")
+	require.NoError(t, err)
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile("corpus.csv", []byte("tokens\n"+strings.Repeat("900\n20000\n131072\n", 40)), 0o644))
+	commands := regexp.MustCompile(`(?m)^    sim ([^#\n]*)`).FindAllSubmatch(page, -1)
+	require.GreaterOrEqual(t, len(commands), 8)
+	for _, c := range commands {
+		var args []string
+		for _, quoted := range regexp.MustCompile(`'[^']*'|\S+`).FindAllString(string(c[1]), -1) {
+			args = append(args, strings.Trim(quoted, "'"))
+		}
+		var out, errs bytes.Buffer
+		require.Zero(t, runMain(context.Background(), args, &streams{out: &out, err: &errs}), "sim %s: %s", c[1], errs.String())
+		require.NotEmpty(t, out.String())
+	}
 }
 
 // tailTable is SlimPack's speed-up over rows of the context beside measures of the tail,
