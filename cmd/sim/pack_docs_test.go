@@ -108,14 +108,17 @@ func packedScenarios(t *testing.T) string {
 	return b.String()
 }
 
-// The page's commands are taken by the program.
+// The page's commands are taken by the program, with its scenario.
 func TestPackingDocsCommandsRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: packs with every packer")
 	}
 	page, err := os.ReadFile("../../docs/packing.md")
 	require.NoError(t, err)
+	scenario := regexp.MustCompile("(?s)```toml\n(.*?)```").FindSubmatch(page)
+	require.NotNil(t, scenario)
 	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile("mine.toml", scenario[1], 0o644))
 	require.NoError(t, os.WriteFile("corpus.csv", []byte("tokens\n"+strings.Repeat("900\n20000\n131072\n", 40)), 0o644))
 	commands := regexp.MustCompile(`(?m)^    sim ([^#\n]*)`).FindAllSubmatch(page, -1)
 	require.GreaterOrEqual(t, len(commands), 8)
