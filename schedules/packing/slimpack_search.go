@@ -21,18 +21,20 @@ func (p *part) search(o SlimPack, like *cutting) {
 	if o.NoRamps || p.job.PP == 1 {
 		ramps = ramps[:1]
 	}
-	guesses, best := p.guesses(), *p
-	for _, r := range ramps { // each start climbs its own hill
-		p.plan = nil
+	guesses, best, passes := p.guesses(), *p, p.passes
+	for i, r := range ramps { // each start climbs its own hill, with its share of the passes
+		share := passes / (len(ramps) - i)
+		p.plan, p.passes = nil, share
 		p.seed(o, guesses, orders, r)
 		if p.plan != nil {
 			p.climb(o, like == nil, 0)
 		}
+		passes -= share - p.passes
 		if p.plan != nil && (best.plan == nil || p.score.better(best.score)) {
 			best = *p
 		}
 	}
-	best.err = p.err
+	best.err, best.passes = p.err, passes
 	*p = best
 }
 
@@ -54,7 +56,7 @@ func (p *part) seed(o SlimPack, guesses [][2]int, orders []cutting, r cutting) {
 }
 
 // patience is how many changes in a row that do not help end a climb.
-const patience = 400
+const patience = 150
 
 // climb changes the cutting at random as long as that helps, until the part is as fast
 // as enough. The numbers are the same in every run.
