@@ -19,6 +19,9 @@ import (
 
 // The tables of docs/packing.md are what the program says: run this test with -update.
 func TestPackingDocsAreCurrent(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: packs with every packer; the whole test runs without it")
+	}
 	const path = "../../docs/packing.md"
 	have, err := os.ReadFile(path)
 	require.NoError(t, err)

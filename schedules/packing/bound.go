@@ -22,9 +22,9 @@ func (b Bound) Seconds() float64 { return max(b.WorkS+b.FillS, b.PathS) }
 //
 // Work. A unit of w lanes takes each of them at least 1/w of its slices' time on
 // one lane, so the mean lane is busy for total work over lanes on the last stage,
-// and a unit's fixed time for each Memory tokens (those of the roomiest stage). (Since lane-time does not fall
-// with the width, this is also the value of the linear program that chooses
-// widths, so there is no sharper relaxation of that kind.)
+// and a unit's fixed time for each Memory tokens, those of the roomiest stage. (Since
+// lane-time does not fall with the width, this is also the value of the linear
+// program that chooses widths, so there is no sharper relaxation of that kind.)
 //
 // Fill. The last stage's first pass waits for a unit to come through the other
 // stages, and after its last pass, a backward, one goes back through them.

@@ -117,8 +117,8 @@ func (q *queue) fitting(i int, timeLeft float64, tokensLeft int) int {
 
 // cut walks through the samples and calls emit for each slice, with the number of
 // its unit, so that a unit takes at most target seconds, or its share of them on a
-// ramp, as far as the quantum allows; it returns the number of units, or a number above most as soon as that is
-// passed.
+// ramp, as far as the quantum allows; it returns the number of units, or a number
+// above most as soon as that is passed.
 func (c *cutter) cut(q *queue, target float64, most int, emit func(unit int, s Slice)) int {
 	linear, square := c.rates()
 	timeTo := func(x float64) float64 { return linear*x + square*x*x/2 }
@@ -242,8 +242,8 @@ func (c *cutter) even(order []int32, n int) []Unit {
 	}
 	q := c.queue(order)
 	total := q.time[len(order)] * (1 + 1e-12) // rounding must not need a second unit
-	ramps, none := c.ramp, ramp{}
-	c.ramp = none
+	ramps := c.ramp
+	c.ramp.up, c.ramp.down = 0, 0
 	n = max(n, c.cut(q, total, math.MaxInt, nil))
 	c.ramp = ramps
 	c.ramp.up, c.ramp.down, c.ramp.units = min(ramps.up, n/2), min(ramps.down, n/2), n
