@@ -31,7 +31,7 @@ func (p *Packing) Packed() bool { return p.Distribution != "" || p.File != "" }
 func (p *Packing) FileLengths() []int { return p.read }
 
 // mechanisms of SlimPack, as data.without names them.
-var mechanisms = []string{"slices", "asymmetry", "assignment", "search", "merge"}
+var mechanisms = []string{"slices", "asymmetry", "assignment", "search", "merge", "ramps"}
 
 // Algorithm is the packer with its options.
 func (p *Packing) Algorithm() (packing.Packer, error) {
@@ -40,7 +40,7 @@ func (p *Packing) Algorithm() (packing.Packer, error) {
 	}
 	has := func(m string) bool { return slices.Contains(p.Without, m) }
 	return packing.SlimPack{NoSlices: has("slices"), NoAsymmetry: has("asymmetry"), NoAssignment: has("assignment"),
-		NoSearch: has("search"), NoMerge: has("merge")}, nil
+		NoSearch: has("search"), NoMerge: has("merge"), NoRamps: has("ramps")}, nil
 }
 
 // readLengths fills what is not said and reads the file.

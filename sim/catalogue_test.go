@@ -37,6 +37,7 @@ func TestCatalogue(t *testing.T) {
 	names := scenarios.Names()
 	require.GreaterOrEqual(t, len(names), 9)
 	experts := map[string]*sim.Experts{} // of UltraEP's runs
+	var slimpack packedGaps
 	for _, name := range names {
 		if strings.HasSuffix(name, "-prefill") {
 			continue // TestPrefillCatalogue
@@ -72,12 +73,16 @@ func TestCatalogue(t *testing.T) {
 				tokens = float64(run.Plan.StepTokens())
 			}
 			require.InEpsilon(t, tokens, r.TokensPerSPerGPU*r.StepTimeS*float64(r.GPUs), 1e-9)
+			if strings.HasPrefix(name, "varlen/") && strings.HasSuffix(name, "-slimpack") {
+				slimpack.add(r.Packing)
+			}
 			compare(t, name, recorded{r.StepTimeS, r.TokensPerSPerGPU, r.BubbleFraction, r.ExposedCommFraction, r.PeakMemoryGiB, r.Fits})
 		})
 	}
 	if !sim.RaceDetector {
 		t.Run("training runs of UltraEP", func(t *testing.T) { holdUltraEP(t, experts) })
 	}
+	slimpack.check(t)
 }
 
 // holdUltraEP holds UltraEP's training runs together to what its paper says of them

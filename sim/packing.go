@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"orrery/schedules/packing"
+	"orrery/sim/lower"
 	"orrery/sim/program"
 	"orrery/sim/unit"
 )
@@ -19,8 +20,9 @@ type Packing struct {
 	packing.Metrics
 	// SimulatedS is when the last pass ended, SimulatedGap that over the bound, less 1:
 	// of an average of kernels, since the bound is certified under the packers' model.
-	SimulatedS   float64 `json:"simulated_passes_s"`
-	SimulatedGap float64 `json:"simulated_gap"`
+	SimulatedS   float64  `json:"simulated_passes_s"`
+	SimulatedGap float64  `json:"simulated_gap"`
+	Split        GapSplit `json:"simulated_gap_split"`
 	// Busy time of replicas and stages in the run, max over mean.
 	SimulatedDP     float64 `json:"simulated_imbalance_dp"`
 	SimulatedStages float64 `json:"simulated_imbalance_stages"`
@@ -31,6 +33,17 @@ type Packing struct {
 	// Baseline is the same step with rows of the context and 1F1B; nil where that is
 	// what was run.
 	Baseline *PackingBaseline `json:"baseline,omitempty"`
+}
+
+// GapSplit is what SimulatedGap is made of, as shares of the bound: they add up to it.
+// It is told on the last stage, where the bound's work is.
+type GapSplit struct {
+	Bubble    float64 `json:"bubble"`    // in which the busiest lane waits, for the pipeline or for others
+	Imbalance float64 `json:"imbalance"` // of the lanes: the busiest over the mean
+	Exchange  float64 `json:"exchange"`  // context parallelism's, as far as attention does not hide it
+	// Kernels: what units lose to launches, to tiles that pieces do not fill and to being
+	// small, and what the packers' model is off, either way.
+	Kernels float64 `json:"kernels"`
 }
 
 // PackingLengths is what was packed.
@@ -47,6 +60,9 @@ type PackingBaseline struct {
 	StepTimeS float64 `json:"step_time_s"`
 	Fits      bool    `json:"fits"`
 	Speedup   float64 `json:"speedup"` // of the step over the baseline's
+	// LongestRow is the time of its longest row over that of the mean one, forward: what
+	// the speed-up grows with.
+	LongestRow float64 `json:"longest_row"`
 }
 
 // baselinePacker is Megatron-LM's: rows of exactly the context.
@@ -62,7 +78,7 @@ func (r *Run) packing() error {
 	if err != nil {
 		return err
 	}
-	p := &Packing{Packer: v.Packer.Name(), Metrics: *m, MemoryLimitGiB: v.Job.MemoryTokens * v.Job.Footprint.Activation / float64(unit.GiB),
+	p := &Packing{Packer: v.Packer.Name(), Metrics: *m, MemoryLimitGiB: v.Job.MemoryAt(0) * v.Job.Footprint.Activation / float64(unit.GiB),
 		Lengths: PackingLengths{Source: v.Source, CutSamples: v.CutSamples, CutTokens: v.CutTokens, Stats: packing.Describe(v.Job.Lengths)}}
 	r.Result.Packing = p
 	r.simulated(p)
@@ -77,7 +93,7 @@ func (r *Run) packing() error {
 		return err
 	}
 	p.Baseline = &PackingBaseline{Packer: baselinePacker, StepTimeS: base.Result.StepTimeS, Fits: base.Result.Fits,
-		Speedup: base.Result.StepTimeS / r.Result.StepTimeS}
+		Speedup: base.Result.StepTimeS / r.Result.StepTimeS, LongestRow: base.Result.Packing.MaxForward}
 	return nil
 }
 
@@ -85,7 +101,9 @@ func (r *Run) packing() error {
 func (r *Run) simulated(p *Packing) {
 	prog, pp := r.Step.Program, r.stages()
 	end := unit.Time(0)
-	replicas, stages := make([]float64, len(r.Step.Lanes)/pp), make([]float64, pp)
+	lanes := len(r.Step.Lanes) / pp
+	replicas, stages := make([]float64, lanes), make([]float64, pp)
+	last, exchange := make([]float64, lanes), 0.0 // on the last stage
 	for id, w := range r.Program.Work {
 		switch r.Program.Works[w].Kind {
 		case program.Forward, program.Backward:
@@ -96,13 +114,22 @@ func (r *Run) simulated(p *Packing) {
 		switch prog.Works[w].Kind {
 		case program.Forward, program.Backward:
 			rank := int(prog.Lanes[prog.Lane[id]].Rank)
-			replicas[rank/pp] += r.prices.dur[w].Seconds()
-			stages[rank%pp] += r.prices.dur[w].Seconds()
+			t := r.prices.dur[w].Seconds()
+			replicas[rank/pp] += t
+			stages[rank%pp] += t
+			if rank%pp == pp-1 {
+				last[rank/pp] += t
+				exchange += r.prices.works[w].Exposed[lower.CPComm].Seconds() / float64(lanes)
+			}
 		}
 	}
 	p.SimulatedS = end.Seconds()
 	p.SimulatedGap = p.SimulatedS/p.BoundS - 1
 	p.SimulatedDP, p.SimulatedStages = maxOverMean(replicas), maxOverMean(stages)
+	busiest := slices.Max(last)
+	mean := busiest / maxOverMean(last)
+	p.Split = GapSplit{Bubble: (p.SimulatedS - busiest) / p.BoundS, Imbalance: (busiest - mean) / p.BoundS,
+		Exchange: exchange / p.BoundS, Kernels: (mean-exchange)/p.BoundS - 1}
 }
 
 func maxOverMean(x []float64) float64 {

@@ -1,8 +1,11 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
-	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/mat"
 
 	"orrery/schedules/packing"
 	"orrery/sim/cost"
@@ -24,15 +27,14 @@ func (r *Run) pack(gpu *hw.GPU) error {
 	return r.Plan.Pack(c, r.roomTokens(gpu))
 }
 
-// roomTokens is how many tokens' activations fit beside what each rank holds, on the
-// fullest stage: the last has logits, but where samples are cut it may hold as many
-// tokens as the first.
-func (r *Run) roomTokens(gpu *hw.GPU) float64 {
+// roomTokens is how many tokens' activations fit beside what else each stage's ranks
+// hold: those of the last come with logits.
+func (r *Run) roomTokens(gpu *hw.GPU) []float64 {
 	have := (gpu.HBM.GiB() - contextGiB) / (1 + fragmentation) * float64(unit.GiB)
-	room := math.Inf(1)
-	for stage := range r.stages() {
+	room := make([]float64, r.stages())
+	for stage := range room {
 		all, _ := r.Plan.PackedBytes(stage)
-		room = min(room, (have-r.Plan.Static(stage).Sum())/all)
+		room[stage] = (have - r.Plan.Static(stage).Sum()) / all
 	}
 	return room
 }
@@ -45,22 +47,19 @@ func (r *Run) packingCost() (packing.Cost, error) {
 	long := r.Plan.Tokens // of a row of classic packing, on one lane
 	short := max(long/8, 1)
 	last := r.stages() - 1
-	var c packing.Cost
-	var back, lastBack, pairBack float64
+	c := packing.Cost{Tile: packedTile, Node: r.Plan.NodeLanes()}
+	var back, lastToken, lastBack float64
 	for stage := range r.stages() {
-		fwd, err := f.pass(stage, short, long, false)
+		fwd, err := f.other(stage, short, long, false)
 		if err != nil {
 			return c, err
 		}
-		bwd, err := f.pass(stage, short, long, true)
+		bwd, err := f.other(stage, short, long, true)
 		if err != nil {
 			return c, err
 		}
-		c.PairS += fwd.pair / float64(last+1)
-		c.QueryPairs += fwd.query / float64(last+1)
-		pairBack += bwd.pairs(long) / fwd.pairs(long) / float64(last+1)
 		if stage == last && last > 0 {
-			c.LastTokenS, lastBack = fwd.token, bwd.token
+			lastToken, lastBack = fwd.token, bwd.token
 			continue
 		}
 		n := float64(max(last, 1))
@@ -71,10 +70,11 @@ func (r *Run) packingCost() (packing.Cost, error) {
 	}
 	// Of the output layer what comes on top of a stage's layers; its backward over its
 	// forward is about that of other linear layers.
-	c.LastTokenS = max(0, (c.LastTokenS-c.TokenS+lastBack-back)/(1+back/c.TokenS))
-	c.BackToken, c.BackPair = back/c.TokenS, pairBack
-	c.Tile = packedTile
-	c.Node = r.Plan.NodeLanes()
+	c.LastTokenS = max(0, (lastToken-c.TokenS+lastBack-back)/(1+back/c.TokenS))
+	c.BackToken = back / c.TokenS
+	if err := f.attention(&c); err != nil {
+		return c, err
+	}
 	return c, f.transfers(&c, short, long)
 }
 
@@ -87,48 +87,116 @@ type costFit struct {
 	probe *lower.Probe
 }
 
-// passFit is a pass's time, in seconds: unit + token x tokens + pair x (pairs + query x
-// tokens).
-type passFit struct{ unit, token, pair, query float64 }
+// passFit is the time of all of a pass but core attention, in seconds.
+type passFit struct{ unit, token float64 }
 
-// pairs is the time of core attention of a sample.
-func (p passFit) pairs(tokens int64) float64 {
-	l := float64(tokens)
-	return p.pair * (l*l/2 + p.query*l)
-}
-
-// pass fits all but core attention to two sizes of a unit, and core attention to a unit
-// in one sample and in eight.
-func (f *costFit) pass(stage int, short, long int64, backward bool) (passFit, error) {
-	small, _, err := f.times(stage, 1, short, backward)
+// other fits all but core attention to two sizes of a unit on one lane.
+func (f *costFit) other(stage int, short, long int64, backward bool) (passFit, error) {
+	at := func(tokens int64) (float64, error) {
+		other, _, err := f.times(stage, backward, packing.Unit{Width: 1, Slices: []packing.Slice{{X1: int32(tokens)}}})
+		return other, err
+	}
+	small, err := at(short)
 	if err != nil {
 		return passFit{}, err
 	}
-	large, one, err := f.times(stage, 1, long, backward)
+	large, err := at(long)
 	if err != nil {
 		return passFit{}, err
 	}
-	_, many, err := f.times(stage, long/short, short, backward)
-	if err != nil {
-		return passFit{}, err
-	}
-	l, s := float64(long), float64(short)
-	out := passFit{token: large / l}
+	out := passFit{token: large / float64(long)}
 	if long > short {
-		out.token = (large - small) / (l - s)
-		out.unit = max(0, small-out.token*s)
-		out.pair = 2 * (one/l - many/(s*float64(long/short))) / (l - s)
+		out.token = (large - small) / float64(long-short)
+		out.unit = max(0, small-out.token*float64(short))
 	}
-	if !(out.token > 0) || !(out.pair > 0) {
-		return out, fmt.Errorf("stage %d has no price that grows with tokens: %.3g s for %d, %.3g s for %d, attention %.3g s and %.3g s; data needs a longer training.sequence_length", stage, small, short, large, long, many, one)
+	if !(out.token > 0) {
+		return out, fmt.Errorf("stage %d has no price that grows with tokens: %.3g s for %d, %.3g s for %d; data needs a longer training.sequence_length", stage, small, short, large, long)
 	}
-	out.query = max(0, many/(s*float64(long/short))/out.pair-s/2)
 	return out, nil
 }
 
-// times prices a pass over n samples: all but core attention, and core attention.
-func (f *costFit) times(stage int, n, tokens int64, backward bool) (other, attention float64, err error) {
-	kind, w := f.probe.Pass(stage, n, tokens, backward)
+// attention fits core attention, averaged over the stages, to units on a replica's lanes
+// that hold samples of one length, from the context down, a quarter of a row of classic
+// packing or one sample each: launches, pairs and queries so that the relative errors'
+// squares are least.
+func (f *costFit) attention(c *packing.Cost) error {
+	width, stages := f.r.Plan.Varlen.Job.CP, f.r.stages()
+	row := f.r.Plan.Varlen.Job.Context / 4
+	var terms [][3]float64 // launches, pairs, queries of a unit
+	var seconds [2][]float64
+	for length := 4 * row; length >= packedTile && len(terms) < 10; length /= 2 {
+		n := max(1, row/length)
+		u := packing.Unit{Width: int32(width)}
+		for range n {
+			u.Slices = append(u.Slices, packing.Slice{X1: int32(length)})
+		}
+		one := packing.Cost{PairS: 1, Tile: c.Tile}
+		pairs, _ := one.SampleOn(length, 0, width)
+		one.QueryPairs = 1
+		both, _ := one.SampleOn(length, 0, width)
+		terms = append(terms, [3]float64{1, float64(n) * pairs, float64(n) * (both - pairs)})
+		for k, backward := range []bool{false, true} {
+			sum := 0.0
+			for stage := range stages {
+				_, t, err := f.times(stage, backward, u)
+				if err != nil {
+					return err
+				}
+				sum += t / float64(stages)
+			}
+			seconds[k] = append(seconds[k], sum)
+		}
+	}
+	fwd, bwd := relativeFit(terms, seconds[0]), relativeFit(terms, seconds[1])
+	if !(fwd[1] > 0) || !(bwd[1] > 0) {
+		return errors.New("attention has no price that grows with pairs; data needs a longer training.sequence_length")
+	}
+	c.UnitS, c.UnitBackS = c.UnitS+fwd[0], c.UnitBackS+bwd[0]
+	c.PairS, c.QueryPairs = fwd[1], fwd[2]/fwd[1]
+	for _, t := range terms { // one ratio for both terms
+		c.BackPair += (t[1]*bwd[1] + t[2]*bwd[2]) / (t[1]*fwd[1] + t[2]*fwd[2]) / float64(len(terms))
+	}
+	return nil
+}
+
+// relativeFit is the coefficients, 0 or more, that make the terms' sums nearest to
+// seconds, by least squares of relative errors; zeros where there are fewer units than
+// coefficients.
+func relativeFit(terms [][3]float64, seconds []float64) (out [3]float64) {
+	use := []int{0, 1, 2}
+	for len(use) > 0 && len(terms) >= len(use) {
+		a, ones := mat.NewDense(len(terms), len(use), nil), mat.NewVecDense(len(terms), nil)
+		for i, t := range terms {
+			ones.SetVec(i, 1)
+			for k, col := range use {
+				a.Set(i, k, t[col]/seconds[i])
+			}
+		}
+		var x mat.VecDense
+		var conditioned mat.Condition // badly, by units: the answer is right all the same
+		if err := x.SolveVec(a, ones); err != nil && !errors.As(err, &conditioned) {
+			return out
+		}
+		least := 0
+		for k := range use {
+			if x.AtVec(k) < x.AtVec(least) {
+				least = k
+			}
+		}
+		if x.AtVec(least) >= 0 {
+			for k, col := range use {
+				out[col] = x.AtVec(k)
+			}
+			return out
+		}
+		use = slices.Delete(use, least, least+1)
+	}
+	return out
+}
+
+// times prices a pass over a unit: all but core attention, and core attention.
+func (f *costFit) times(stage int, backward bool, u packing.Unit) (other, attention float64, err error) {
+	kind, w := f.probe.Pass(stage, &u, backward)
 	var p workPrice
 	if err := f.r.prices.work(&w, &p, kind); err != nil {
 		return 0, 0, err

@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"orrery/scenarios"
+	"orrery/schedules/packing"
 	"orrery/schedules/pipeline"
 	"orrery/sim/hw"
 	"orrery/sim/lower"
@@ -343,6 +344,11 @@ func (r *Run) warn() {
 	r.Result.Warnings = append(r.Result.Warnings, r.prices.warnings()...)
 	if f, ok := r.Plan.Schedule.(*pipeline.FileOrder); ok && f.Untimed > 0 {
 		r.Result.Warnings = append(r.Result.Warnings, fmt.Sprintf("%d actions of %s are no passes (sends, receives, parameters) and were left out: the step has its own", f.Untimed, r.Scenario.Schedule.File))
+	}
+	if v := r.Plan.Varlen; v != nil {
+		if _, ok := v.Packer.(packing.Streaming); ok {
+			r.Result.Warnings = append(r.Result.Warnings, fmt.Sprintf("%s lets samples wait for later steps; this is one step, in which none waits: sim pack has them wait over several", v.Packer.Name()))
+		}
 	}
 	if !r.Result.Fits {
 		r.Result.Warnings = append(r.Result.Warnings, r.Result.FitAdvice)

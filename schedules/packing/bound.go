@@ -22,9 +22,9 @@ func (b Bound) Seconds() float64 { return max(b.WorkS+b.FillS, b.PathS) }
 //
 // Work. A unit of w lanes takes each of them at least 1/w of its slices' time on
 // one lane, so the mean lane is busy for total work over lanes on the last stage,
-// and a unit's fixed time for each Memory tokens. (Since lane-time does not fall
-// with the width, this is also the value of the linear program that chooses
-// widths, so there is no sharper relaxation of that kind.)
+// and a unit's fixed time for each Memory tokens, those of the roomiest stage. (Since
+// lane-time does not fall with the width, this is also the value of the linear
+// program that chooses widths, so there is no sharper relaxation of that kind.)
 //
 // Fill. The last stage's first pass waits for a unit to come through the other
 // stages, and after its last pass, a backward, one goes back through them.
@@ -32,7 +32,7 @@ func (b Bound) Seconds() float64 { return max(b.WorkS+b.FillS, b.PathS) }
 // Path. See [Cost.pathOf].
 func LowerBound(j *Job) Bound {
 	c := &j.Cost
-	memory, lanes := j.Memory(), float64(j.Lanes())
+	memory, lanes := j.roomiest(), float64(j.Lanes())
 	units := c.UnitS + c.UnitBackS
 	work, tokens := 0.0, 0.0
 	longest := 0
@@ -56,7 +56,7 @@ func LowerBound(j *Job) Bound {
 // counts. What v lanes cannot keep is recomputed.
 func (c *Cost) pathOf(tokens int, j *Job) float64 {
 	forward, backward := c.work(0, tokens)
-	l, memory, share := float64(tokens), j.Memory(), j.Footprint.kvShare()
+	l, memory, share := float64(tokens), j.roomiest(), j.Footprint.kvShare()
 	least := math.Inf(1)
 	for v := 1; v <= j.Lanes(); v++ {
 		w := float64(v)

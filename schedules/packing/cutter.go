@@ -17,6 +17,40 @@ type cutter struct {
 	quantum, whole int
 	// most tokens in a unit, 0 for no limit. A sample that must not be cut may exceed it.
 	most int
+	ramp ramp
+}
+
+// ramp is units at the start and at the end that are shorter than those between, so
+// that the pipeline fills and drains sooner.
+type ramp struct {
+	up, down int     // how many
+	rise     float64 // a unit of the start over the one before it
+	fall     float64 // a unit of the end over the one after it
+	units    int     // in all, which down counts from
+}
+
+// share is the n-th unit's time over that of the units in the middle.
+func (r *ramp) share(n int) float64 {
+	share := 1.0
+	if steps := r.up - n; steps > 0 {
+		share = math.Pow(r.rise, -float64(steps))
+	}
+	if steps := n - (r.units - 1 - r.down); r.down > 0 && steps > 0 {
+		share *= math.Pow(r.fall, -float64(steps))
+	}
+	return share
+}
+
+// missing is how many units of the middle the ramps are short of their number.
+func (r *ramp) missing() float64 {
+	sum := 0.0
+	for i := range r.up {
+		sum += 1 - math.Pow(r.rise, -float64(i+1))
+	}
+	for i := range r.down {
+		sum += 1 - math.Pow(r.fall, -float64(i+1))
+	}
+	return sum
 }
 
 // rates are the coefficients of a slice's time a lane: linear x + square x²/2 at x1
@@ -82,9 +116,9 @@ func (q *queue) fitting(i int, timeLeft float64, tokensLeft int) int {
 }
 
 // cut walks through the samples and calls emit for each slice, with the number of
-// its unit, so that a unit takes at most target seconds, as far as the quantum
-// allows; it returns the number of units, or a number above most as soon as that is
-// passed.
+// its unit, so that a unit takes at most target seconds, or its share of them on a
+// ramp, as far as the quantum allows; it returns the number of units, or a number
+// above most as soon as that is passed.
 func (c *cutter) cut(q *queue, target float64, most int, emit func(unit int, s Slice)) int {
 	linear, square := c.rates()
 	timeTo := func(x float64) float64 { return linear*x + square*x*x/2 }
@@ -94,13 +128,13 @@ func (c *cutter) cut(q *queue, target float64, most int, emit func(unit int, s S
 		}
 		return (math.Sqrt(linear*linear+2*square*max(0, g)) - linear) / square
 	}
-	tokensLeft, timeLeft, empty, n := math.MaxInt, target, true, 1
+	tokensLeft, timeLeft, empty, n := math.MaxInt, target*c.ramp.share(0), true, 1
 	if c.most > 0 {
 		tokensLeft = c.most
 	}
 	next := func() {
 		n++
-		timeLeft, empty = target, true
+		timeLeft, empty = target*c.ramp.share(n-1), true
 		if c.most > 0 {
 			tokensLeft = c.most
 		}
@@ -199,21 +233,30 @@ func (c *cutter) units(q *queue, target float64) []Unit {
 	return out
 }
 
-// even cuts into at most n units, the longest as short as it can be: the linear
-// partition problem, by bisection on the longest unit. Where the limit on tokens
-// needs more units, there are more.
+// even cuts into at most n units, the longest as short as it can be, those of ramps in
+// proportion: the linear partition problem, by bisection on the longest unit. Where the
+// limit on tokens needs more units, there are more.
 func (c *cutter) even(order []int32, n int) []Unit {
 	if len(order) == 0 {
 		return nil
 	}
 	q := c.queue(order)
 	total := q.time[len(order)] * (1 + 1e-12) // rounding must not need a second unit
+	ramps := c.ramp
+	c.ramp.up, c.ramp.down = 0, 0
 	n = max(n, c.cut(q, total, math.MaxInt, nil))
+	c.ramp = ramps
+	c.ramp.up, c.ramp.down, c.ramp.units = min(ramps.up, n/2), min(ramps.down, n/2), n
+	shares, least := 0.0, 1.0
+	for i := range n {
+		share := c.ramp.share(i)
+		shares, least = shares+share, min(least, share)
+	}
 	// The answer is mostly just above the mean: gallop from there, then bisect.
-	low := total / float64(n)
+	low, most := total/shares, total/least
 	high, step := low, 2e-3*low
-	for high < total && c.cut(q, high, n, nil) > n {
-		low, high, step = high, min(total, high+step), 2*step
+	for high < most && c.cut(q, high, n, nil) > n {
+		low, high, step = high, min(most, high+step), 2*step
 	}
 	for high-low > 1e-3*high {
 		mid := low + (high-low)/2

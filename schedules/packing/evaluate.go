@@ -24,15 +24,18 @@ type Timing struct {
 // outcome is what plans are chosen by.
 type outcome struct {
 	fits bool
-	peak float64 // tokens
+	peak float64 // of the fullest stage, over its limit
 	time unit.Time
 }
 
 // outcome says how long the plan takes and whether no rank is over the limit of
 // memory, but for the rounding of sums of fractions of tokens.
 func (t *Timing) outcome(j *Job) outcome {
-	peak := slices.Max(t.Peak)
-	return outcome{fits: peak <= j.Memory()*(1+1e-9), peak: peak, time: t.Step}
+	peak := 0.0
+	for s, tokens := range t.Peak {
+		peak = max(peak, tokens/j.MemoryAt(s))
+	}
+	return outcome{fits: peak <= 1+1e-9, peak: peak, time: t.Step}
 }
 
 // better says whether a plan is to be preferred: one that fits before one that does

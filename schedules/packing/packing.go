@@ -15,6 +15,7 @@ package packing
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Job is what is to be packed: the samples of one step, and the machine.
@@ -28,6 +29,9 @@ type Job struct {
 	// MemoryTokens is how many tokens' activations of one stage a rank may hold at
 	// once; 0 is what 1F1B over units of Context tokens needs, see [Job.Memory].
 	MemoryTokens float64
+	// StageTokens is the limit by stage, where they differ: the last holds logits, the
+	// first optimizer states of the embedding. nil is MemoryTokens on all.
+	StageTokens []float64
 	// Footprint converts tokens to bytes.
 	Footprint Footprint
 	// Units, at most so many tokens a lane, bounds the units of packers that choose
@@ -64,6 +68,31 @@ func (j *Job) Memory() float64 {
 		return j.MemoryTokens
 	}
 	return float64(j.PP) * float64(j.Context) / float64(j.CP) * (1 + 2*j.Footprint.kvShare())
+}
+
+// MemoryAt is the limit of a stage, in tokens a rank.
+func (j *Job) MemoryAt(stage int) float64 {
+	if len(j.StageTokens) > 0 {
+		return j.StageTokens[stage]
+	}
+	return j.Memory()
+}
+
+// roomiest and tightest are the limits of the stages with the most and the least room.
+func (j *Job) roomiest() float64 {
+	most := 0.0
+	for s := range j.PP {
+		most = max(most, j.MemoryAt(s))
+	}
+	return most
+}
+
+func (j *Job) tightest() float64 {
+	least := math.Inf(1)
+	for s := range j.PP {
+		least = min(least, j.MemoryAt(s))
+	}
+	return least
 }
 
 // unitTokens is the most tokens a lane in a unit whose size a packer chooses.
@@ -108,6 +137,8 @@ func (j *Job) Check() error {
 		return fmt.Errorf("%d samples, at most %d can be packed at once", len(j.Lengths), maxSamples)
 	case j.MemoryTokens < 0 || math.IsNaN(j.MemoryTokens) || math.IsInf(j.MemoryTokens, 0):
 		return fmt.Errorf("memory limit of %g tokens, must be 0 (the default) or more", j.MemoryTokens)
+	case len(j.StageTokens) > 0 && (len(j.StageTokens) != j.PP || !(slices.Min(j.StageTokens) > 0) || math.IsInf(slices.Max(j.StageTokens), 0)):
+		return fmt.Errorf("memory limits %v, must be above 0 tokens, one for each of %d stages", j.StageTokens, j.PP)
 	case j.Units < 0 || j.Units > maxContext:
 		return fmt.Errorf("units of %d tokens a lane, must be 0 (the default) to %d", j.Units, maxContext)
 	case !(j.Footprint.KV >= 0) || !(j.Footprint.Activation >= j.Footprint.KV) || math.IsInf(j.Footprint.Activation, 0):

@@ -24,6 +24,7 @@ type SlimPack struct {
 	NoAssignment bool // phase 1: samples dealt to the replicas in turn
 	NoSearch     bool // phase 2: units of equal tokens, no simulator
 	NoMerge      bool // DP-Merge
+	NoRamps      bool // units of one length from the first to the last
 }
 
 // Name is the packer's name.
@@ -45,18 +46,37 @@ func (o SlimPack) Pack(j *Job) (*Plan, error) {
 	}
 	var best *Plan
 	var score outcome
-	for _, c := range candidates {
-		plan, err := o.solve(o.assign(j, longest, c), searchPasses/len(candidates))
+	try := func(c *outliers, passes int) (better bool, err error) {
+		plan, err := o.solve(o.assign(j, longest, c), passes)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
 		t, err := Evaluate(j, plan)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
-		if s := t.outcome(j); best == nil || s.better(score) {
+		s := t.outcome(j)
+		if better = best == nil || s.better(score); better {
 			best, score = plan, s
 		}
+		return better, nil
+	}
+	// A short look at each, then a long one at the best.
+	chosen, passes := candidates[0], searchPasses
+	if len(candidates) > 1 {
+		passes = searchPasses * 2 / 3
+		for _, c := range candidates {
+			better, err := try(c, searchPasses/3/len(candidates))
+			if err != nil {
+				return nil, err
+			}
+			if better {
+				chosen = c
+			}
+		}
+	}
+	if _, err := try(chosen, passes); err != nil {
+		return nil, err
 	}
 	if o == (SlimPack{}) {
 		return o.orSimpler(j, best, score)
@@ -67,7 +87,7 @@ func (o SlimPack) Pack(j *Job) (*Plan, error) {
 // searchPasses bounds the search, in passes and slices that are built and timed: it
 // takes about a second then, and the same plan comes out wherever it runs. What every
 // part needs once is not counted.
-const searchPasses = 1_500_000
+const searchPasses = 3_000_000
 
 // orSimpler is the plan, or that of a simple packer whose units SlimPack can express
 // (of its padding there is no need) if it is better: in small jobs a search may miss it.
@@ -116,17 +136,13 @@ func (o SlimPack) merges(j *Job) []merging {
 	return append(out, merging{0.5, j.DP})
 }
 
-// solve is phase 2 for all parts: the dearest is searched in full; the others start
-// from what was best there and are changed only until they are no slower. passes
-// bounds the search.
+// solve is phase 2 for all parts: the dearest is searched with half of the passes; the
+// others start from what was best there and are changed only until they are no slower.
 func (o SlimPack) solve(parts []*part, passes int) (*Plan, error) {
-	budget := passes
-	for _, p := range parts {
-		p.passes = &passes
-	}
 	dearest := 0
-	for i := range parts {
-		if parts[i].load > parts[dearest].load {
+	for i, p := range parts {
+		p.passes = passes / 2 / max(1, len(parts)-1)
+		if p.load > parts[dearest].load {
 			dearest = i
 		}
 	}
@@ -136,6 +152,7 @@ func (o SlimPack) solve(parts []*part, passes int) (*Plan, error) {
 		}
 		return join(parts)
 	}
+	parts[dearest].passes = passes / 2
 	parts[dearest].search(o, nil)
 	if parts[dearest].plan == nil {
 		return nil, parts[dearest].err
@@ -156,7 +173,7 @@ func (o SlimPack) solve(parts []*part, passes int) (*Plan, error) {
 	}
 	for _, p := range parts {
 		if !p.score.fits {
-			o.save(parts, budget/2)
+			o.save(parts, passes/2)
 			break
 		}
 	}
@@ -168,7 +185,7 @@ func (o SlimPack) solve(parts []*part, passes int) (*Plan, error) {
 // that suits the dearest part is too much for another. All parts have one order.
 func (o SlimPack) save(parts []*part, passes int) {
 	for _, p := range parts {
-		p.passes, p.plan, p.tried = &passes, nil, map[cutting]bool{}
+		p.passes, p.plan, p.tried = passes/len(parts), nil, map[cutting]bool{}
 		p.search(o, &cutting{hop: 1, pace: PaceNeed})
 	}
 }

@@ -15,6 +15,7 @@ func Ablation() []Variant {
 		{"no assignment", SlimPack{NoAssignment: true}},
 		{"no search", SlimPack{NoSearch: true}},
 		{"no merge", SlimPack{NoMerge: true}},
-		{"none", SlimPack{NoSlices: true, NoAsymmetry: true, NoAssignment: true, NoSearch: true, NoMerge: true}},
+		{"no ramps", SlimPack{NoRamps: true}},
+		{"none", SlimPack{NoSlices: true, NoAsymmetry: true, NoAssignment: true, NoSearch: true, NoMerge: true, NoRamps: true}},
 	}
 }

@@ -103,7 +103,7 @@ func sortDescending(j *Job, samples []int32) {
 // mergeOf is how many replicas a sample needs: a power of two, so that merged
 // replicas nest and no lane waits for another in a circle.
 func (j *Job) mergeOf(tokens int, most float64, replicas int) int {
-	room := j.Memory() / (1 + j.Footprint.kvShare())
+	room := j.tightest() / (1 + j.Footprint.kvShare())
 	n := 1
 	for ; 2*n <= j.DP; n *= 2 {
 		if float64(tokens) > room*float64(n*j.CP) {

@@ -2,81 +2,141 @@ package packing
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 
 	"orrery/sim/unit"
 )
 
-// search looks for the best cutting of a part with the simulator: first some
-// numbers of units, the same forward and backward; then one thing at a time is
-// changed as long as that helps. like, where it is set, fixes the order of passes,
-// which all parts of a plan share.
+// search looks for the best cutting of a part with the simulator: first some numbers
+// of units, the same forward and backward, with and without ramps; then it changes
+// things at random, as long as that helps. like, where it is set, fixes the order of
+// passes, which all parts of a plan share.
 func (p *part) search(o SlimPack, like *cutting) {
-	orders := []cutting{{hop: 1, pace: PaceTokens}, {hop: 1, pace: PaceNeed}}
+	orders := []cutting{{hop: 1, pace: PaceTokens}, {hop: 1, pace: PaceNeed}, {hop: 2, pace: PaceUnits}}
 	if like != nil {
 		orders = []cutting{{hop: like.hop, pace: like.pace}}
 	}
-	long := []bool{false, true}
-	if o.NoAsymmetry {
-		long = []bool{true, false} // the reverse of a long chain holds much memory
+	ramps := []cutting{{}, {up: 4, down: 8, front: 3}}
+	if o.NoRamps || p.job.PP == 1 {
+		ramps = ramps[:1]
 	}
-	guesses := p.guesses()
-	// The shared partition has an optimum of its own, so the climb begins at both.
-	shared := []bool{false, true}
-	if o.NoAsymmetry {
-		shared = shared[:1] // build shares in any case
-	}
-	var best *part
-	keep := func() {
-		if p.plan != nil && (best == nil || p.score.better(best.score)) {
-			found := *p
-			best = &found
-		}
-	}
-	keep() // what was found before is not tried again
-	for _, sh := range shared {
-		p.plan = nil
-		for _, n := range guesses {
-			for _, l := range long {
-				for _, c := range orders {
-					c.forward, c.backward, c.long, c.shared = n[fwd], n[bwd], l, sh
-					if (!sh || l) && (p.plan == nil || *p.passes > 0) {
-						p.try(o, c)
-					}
-				}
-			}
-		}
+	guesses, best, passes := p.guesses(), *p, p.passes
+	for i, r := range ramps { // each start climbs its own hill, with its share of the passes
+		share := passes / (len(ramps) - i)
+		p.plan, p.passes = nil, share
+		p.seed(o, guesses, orders, r)
 		if p.plan != nil {
 			p.climb(o, like == nil, 0)
 		}
-		keep()
+		passes -= share - p.passes
+		if p.plan != nil && (best.plan == nil || p.score.better(best.score)) {
+			best = *p
+		}
 	}
-	if best != nil {
-		*p = *best
+	best.err, best.passes = p.err, passes
+	*p = best
+}
+
+// seed tries numbers of units with the ramps of r.
+func (p *part) seed(o SlimPack, guesses [][2]int, orders []cutting, r cutting) {
+	for _, n := range guesses {
+		for _, c := range orders {
+			c.forward, c.backward = n[fwd], n[bwd]
+			c.up, c.down, c.front = r.up, r.down, r.front
+			for _, shared := range []bool{true, false} {
+				if p.score.fits && p.passes < 0 {
+					return
+				}
+				c.long, c.shared = shared, shared // the reverse of a long chain holds much memory
+				p.try(o, c)
+			}
+		}
 	}
 }
 
-// climb changes one thing at a time as long as that helps, by smaller and smaller
-// steps, until the part is as fast as enough.
+// patience is how many changes in a row that do not help end a climb.
+const patience = 150
+
+// climb changes the cutting at random as long as that helps, until the part is as fast
+// as enough. The numbers are the same in every run.
 func (p *part) climb(o SlimPack, free bool, enough unit.Time) {
 	if p.most == 0 {
 		p.guesses()
 	}
-	for step := 2.0; step > 1.1; step = math.Sqrt(step) {
-		for improved := true; improved; {
-			improved = false
-			for _, next := range p.neighbours(o, step, free) {
-				if *p.passes < 0 || p.score.fits && p.score.time <= enough {
-					return
-				}
-				if p.try(o, next) {
-					improved = true
-					break
-				}
-			}
+	rng := rand.New(rand.NewPCG(1, uint64(p.first)))
+	for failed := 0; failed < patience && p.passes >= 0; failed++ {
+		if p.score.fits && p.score.time <= enough {
+			return
+		}
+		next := p.cutting
+		for range 1 + rng.IntN(3) {
+			p.change(o, &next, rng, free)
+		}
+		if p.try(o, next) {
+			failed = 0
 		}
 	}
 }
+
+// change changes one thing of a cutting.
+func (p *part) change(o SlimPack, c *cutting, rng *rand.Rand, free bool) {
+	scaled := func(n int, by float64) int {
+		m := p.bounded(float64(n) * by)
+		if m == n && by > 1 {
+			m = p.bounded(float64(n + 1))
+		} else if m == n {
+			m = p.bounded(float64(n - 1))
+		}
+		return min(m, max(n, p.most))
+	}
+	by := math.Exp(rng.NormFloat64() / 3)
+	step := 1 + rng.IntN(3)
+	if rng.IntN(2) == 0 {
+		step = -step
+	}
+	within := func(n, most int) int { return min(max(n+step, 0), most) }
+	switch rng.IntN(10) {
+	case 0, 1:
+		c.forward, c.backward = scaled(c.forward, by), scaled(c.backward, by)
+	case 2:
+		c.backward = scaled(c.backward, by)
+	case 3:
+		c.forward = scaled(c.forward, by)
+	case 4:
+		c.up = within(c.up, maxRamp)
+	case 5:
+		c.down = within(c.down, 2*maxRamp)
+	case 6:
+		c.front = within(c.front, frontSteps)
+	case 7:
+		c.long = !c.long
+	case 8:
+		c.shared = !c.shared
+	case 9:
+		if !free {
+			return
+		}
+		if rng.IntN(2) == 0 {
+			c.hop = max(1, within(c.hop, maxHop))
+		} else {
+			c.pace = []Pace{PaceUnits, PaceTokens, PaceNeed}[rng.IntN(3)]
+		}
+	}
+	if o.NoAsymmetry {
+		c.shared = false // build shares in any case
+		c.backward = c.forward
+	}
+	if o.NoRamps || p.job.PP == 1 {
+		c.up, c.down, c.front = 0, 0, 0
+	}
+}
+
+// Bounds of the search.
+const (
+	maxHop  = 4
+	maxRamp = 8 // units at the start; twice as many at the end, where ramps are flatter
+)
 
 // guesses are numbers of units around the optimum of the closed form: units of
 // equal time cost (p-1) of them as bubble, and their own fixed time each, so the
@@ -84,7 +144,7 @@ func (p *part) climb(o SlimPack, free bool, enough unit.Time) {
 func (p *part) guesses() [][2]int {
 	total := p.totals()
 	var out [][2]int
-	for _, scale := range []float64{1, 0.5, 2, 0.25} {
+	for _, scale := range []float64{1, 0.5, 0.25} {
 		var n [2]int
 		for k, fixed := range [2]float64{p.job.Cost.UnitS, p.job.Cost.UnitBackS} {
 			n[k] = p.bounded(math.Sqrt(float64(p.job.PP-1)*total[k]/fixed) * scale)
@@ -96,7 +156,7 @@ func (p *part) guesses() [][2]int {
 	// Far more than the optimum only cost time, here and on the cluster.
 	p.most = 0
 	for _, n := range out {
-		p.most = max(p.most, 2*n[fwd], 2*n[bwd])
+		p.most = max(p.most, 4*n[fwd], 4*n[bwd])
 	}
 	// And as many as there are microbatches in classic packing.
 	tokens := 0
@@ -124,41 +184,6 @@ func (p *part) bounded(n float64) int {
 		return most
 	}
 	return max(1, int(math.Round(n)))
-}
-
-// neighbours are the cuttings one change away.
-func (p *part) neighbours(o SlimPack, step float64, free bool) []cutting {
-	c := p.cutting
-	var out []cutting
-	add := func(change func(*cutting)) {
-		n := c
-		change(&n)
-		if n != c && n.hop >= 1 && n.hop <= 4 {
-			out = append(out, n)
-		}
-	}
-	more := func(n int) int { return min(p.bounded(max(float64(n+1), float64(n)*step)), max(n, p.most)) }
-	less := func(n int) int { return p.bounded(min(float64(n-1), float64(n)/step)) }
-	add(func(n *cutting) { n.forward, n.backward = more(c.forward), more(c.backward) })
-	add(func(n *cutting) { n.forward, n.backward = less(c.forward), less(c.backward) })
-	if !o.NoAsymmetry {
-		add(func(n *cutting) { n.forward = more(c.forward) })
-		add(func(n *cutting) { n.forward = less(c.forward) })
-		add(func(n *cutting) { n.backward = more(c.backward) })
-		add(func(n *cutting) { n.backward = less(c.backward) })
-	}
-	if !o.NoAsymmetry {
-		add(func(n *cutting) { n.shared = !c.shared })
-	}
-	add(func(n *cutting) { n.long = !c.long })
-	if free {
-		add(func(n *cutting) { n.hop++ })
-		add(func(n *cutting) { n.hop-- })
-		for _, pace := range []Pace{PaceUnits, PaceTokens, PaceNeed} {
-			add(func(n *cutting) { n.pace = pace })
-		}
-	}
-	return out
 }
 
 // rebalance moves samples from the slowest part to the fastest as long as the
@@ -230,6 +255,5 @@ func (p *part) globalIDs(samples []int32) []int32 {
 func (p *part) with(samples []int32) *part {
 	out := newPart(p.all, p.first, p.first+1)
 	out.own[0] = out.add(samples)
-	out.passes = p.passes
 	return out
 }

@@ -75,6 +75,8 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		"sample 1 has 11 tokens":      func(j *Job) { j.Lengths[1] = 11 },
 		"sample 0 has 0 tokens":       func(j *Job) { j.Lengths[0] = 0 },
 		"memory limit of -1":          func(j *Job) { j.MemoryTokens = -1 },
+		"each of 2 stages":            func(j *Job) { j.StageTokens = []float64{5} },
+		"memory limits [5 0]":         func(j *Job) { j.StageTokens = []float64{5, 0} },
 		"units of -1 tokens":          func(j *Job) { j.Units = -1 },
 		"its keys and values 7 B":     func(j *Job) { j.Footprint = Footprint{Activation: 6, KV: 7} },
 		"time of a pair is -1":        func(j *Job) { j.Cost.PairS = -1 },

@@ -1,6 +1,7 @@
 package lower
 
 import (
+	"orrery/schedules/packing"
 	"orrery/sim/cost"
 	"orrery/sim/plan"
 	"orrery/sim/program"
@@ -20,10 +21,11 @@ func NewProbe(p *plan.Plan) *Probe {
 	return &Probe{l}
 }
 
-// Pass is the pass of a stage over n documents of so many tokens each, all on one lane.
-func (p *Probe) Pass(stage int, n, tokens int64, backward bool) (program.Kind, Work) {
-	b := newUnitBlocks(p.l.shapes, float64(n*tokens), &packedUnit{width: 1, group: cost.Group{Ranks: 1, PerDomain: 1},
-		keys: []cost.Document{{Q: tiles(float64(tokens)), KV: tiles(float64(tokens)), N: n}}})
+// Pass is the pass of a stage over a unit. Keys come to queries, wherever costs would
+// send queries.
+func (p *Probe) Pass(stage int, u *packing.Unit, backward bool) (program.Kind, Work) {
+	share := (&packing.Cost{}).Share(u)
+	b := newUnitBlocks(p.l.shapes, share.Tokens, newPackedUnit(u, share, p.l.p.LaneGroup(int(u.First), int(u.Width))))
 	st := p.l.p.Stages[stage]
 	kind := program.Forward
 	if backward {

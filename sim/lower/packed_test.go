@@ -2,6 +2,7 @@ package lower_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,7 +39,7 @@ func packed(t require.TestingT, cost packing.Cost, memoryTokens float64, values 
 	require.NoError(t, err)
 	p, err := plan.New(&res.Scenario)
 	require.NoError(t, err)
-	require.NoError(t, p.Pack(cost, memoryTokens))
+	require.NoError(t, p.Pack(cost, slices.Repeat([]float64{memoryTokens}, len(p.Stages))))
 	s, err := lower.NewStep(p)
 	require.NoError(t, err)
 	require.NoError(t, s.Program.Check())
@@ -208,7 +209,7 @@ func TestPackedExpertsStayInsideReplicas(t *testing.T) {
 	require.NoError(t, err)
 	p, err := plan.New(&res.Scenario)
 	require.NoError(t, err)
-	require.ErrorContains(t, p.Pack(packedCost, 200000), "parallel.ep")
+	require.ErrorContains(t, p.Pack(packedCost, []float64{200000}), "parallel.ep")
 }
 
 // Core attention of all lanes adds up to the pairs of all samples: nothing is lost

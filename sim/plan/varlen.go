@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"orrery/schedules/packing"
 	"orrery/sim/cost"
@@ -78,13 +79,13 @@ func (p *Plan) samples() ([]int, error) {
 	}
 }
 
-// Pack packs the step by costs that somebody has priced; memoryTokens is the limit of a
-// rank, where the scenario sets none.
-func (p *Plan) Pack(c packing.Cost, memoryTokens float64) error {
+// Pack packs the step by costs that somebody has priced; stageTokens are the limits of
+// the ranks of each stage, where the scenario sets none.
+func (p *Plan) Pack(c packing.Cost, stageTokens []float64) error {
 	v := p.Varlen
-	v.Job.Cost, v.Job.MemoryTokens = c, memoryTokens
+	v.Job.Cost, v.Job.StageTokens, v.Job.MemoryTokens = c, stageTokens, slices.Min(stageTokens)
 	if t := p.Scenario.Data.MemoryTokens; t > 0 {
-		v.Job.MemoryTokens = t
+		v.Job.StageTokens, v.Job.MemoryTokens = nil, t
 	}
 	if !(v.Job.MemoryTokens >= 1) {
 		return errors.New("no activations fit beside parameters, gradients and optimizer states; use more tp or pp, or training.recompute")

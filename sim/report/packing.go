@@ -25,12 +25,14 @@ func packingRows(p *sim.Packing) []packingRow {
 		{"imbalance", fmt.Sprintf("%.3f", p.SimulatedDP), fmt.Sprintf("max/mean of replicas; stages %.3f, cp %.3f", p.SimulatedStages, p.Lanes)},
 		{"lower bound", seconds(p.BoundS), fmt.Sprintf("%s in the packers' model, gap %s", seconds(p.StepS), percent(p.Gap))},
 		{"passes", seconds(p.SimulatedS), "simulated, " + percent(p.SimulatedGap) + " above the bound"},
+		{"  of which", "", fmt.Sprintf("bubble %s, imbalance %s, exchange %s, kernels %s", percent(p.Split.Bubble), percent(p.Split.Imbalance), percent(p.Split.Exchange), percent(p.Split.Kernels))},
 	}
 	if b := p.Baseline; b != nil {
 		note := fmt.Sprintf("over %s, whose step takes %s", b.Packer, seconds(b.StepTimeS))
 		if !b.Fits {
 			note += " and does not fit"
 		}
+		note += fmt.Sprintf("; its longest row takes %.2f of the mean one", b.LongestRow)
 		rows = append(rows, packingRow{"speed-up", fmt.Sprintf("%.2f x", b.Speedup), note})
 	}
 	return rows
