@@ -65,7 +65,8 @@ func (p *Problem) phasesOf() []pipeline.Phase {
 	return []pipeline.Phase{pipeline.F, pipeline.I, pipeline.W}
 }
 
-func (p *Problem) check() error {
+// Check returns what is wrong with the sizes, or nil.
+func (p *Problem) Check() error {
 	s := p.Shape
 	s.Slices = max(s.Slices, 1)
 	for _, size := range []int{s.Devices, s.Virtual, s.Microbatches, s.Slices} {
@@ -92,7 +93,7 @@ func (p *Problem) check() error {
 
 // newModel numbers the passes of a problem and prices them.
 func newModel(p Problem) (*model, error) {
-	if err := p.check(); err != nil {
+	if err := p.Check(); err != nil {
 		return nil, err
 	}
 	p.Shape.Slices = max(p.Shape.Slices, 1)

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"orrery/schedules/pipeline"
+	"orrery/schedules/pipeline/ordersearch"
+	"orrery/sim/report"
+)
+
+// scheduleSearch is `sim search --schedule`: the shortest pipeline order that can be
+// found under costs that are given, next to the named schedules.
+type scheduleSearch struct {
+	Stages       int      `help:"Devices of the pipeline, p."`
+	Microbatches int      `help:"Microbatches, m."`
+	Virtual      int      `default:"1" help:"Model chunks a device, v."`
+	Slices       int      `default:"1" help:"Slices a microbatch, n."`
+	Placement    string   `default:"looped" help:"Which device holds a stage: looped (stage mod p), v (two chunks, down and up again), wave (down and up again and again)."`
+	Cost         string   `default:"1,1,1" help:"Time F,B,W of a pass, as of sim schedule: of one chunk and slice. Or one F,B,W for each stage, with / between them."`
+	Comm         string   `default:"0" help:"Time of a transfer between two devices."`
+	Attention    string   `help:"Time F,B,W of causal attention in the mean pass, on top of the cost: it grows with the slice."`
+	StageFactors []string `name:"stage-factors" sep:"," help:"Factors on the cost, one a stage (p x v)."`
+	Whole        bool     `help:"Keep backward passes whole; else each is split and its weight gradient may be put off."`
+	MemoryLimit  float64  `name:"memory-limit" help:"Most activations that a device may hold (of one chunk and slice); 0 is no limit."`
+	Seed         uint64   `default:"1" help:"Seed of the search."`
+	Budget       string   `default:"20000" help:"Steps of the search, or a time such as 30s. With steps the same command finds the same order on any machine."`
+	Threads      int      `default:"0" help:"Threads that search; 0 is all cores. With a budget in steps the order does not depend on it."`
+	CSV          string   `name:"csv" placeholder:"FILE" help:"Write the order in PyTorch's pipeline grammar, which schedule file and scenarios read."`
+	LP           string   `name:"lp" placeholder:"FILE" help:"Write the problem as an integer program in CPLEX's LP format, for a solver."`
+	SVG          string   `name:"svg" placeholder:"FILE" help:"Draw a picture."`
+	Gantt        bool     `help:"Draw the passes in the terminal."`
+}
+
+// searchReport is what `sim search --schedule --json` prints: the order that was
+// found, as `sim schedule --json` has it, and what it is compared with. Times are in
+// the unit of the costs.
+type searchReport struct {
+	*scheduleReport
+	Placement   string     `json:"placement"`
+	Whole       bool       `json:"whole_backward"`
+	MemoryLimit int        `json:"memory_limit"` // activations; 0 is none
+	Waits       [3]float64 `json:"mean_waits"`   // of the devices: before, between and behind their passes
+	LowerBound  float64    `json:"lower_bound"`
+	BoundFrom   string     `json:"lower_bound_from"`
+	Gap         float64    `json:"gap"`       // of the makespan over the bound, relative
+	GrewFrom    string     `json:"grew_from"` // a named schedule, or list scheduling
+	Seed        uint64     `json:"seed"`
+	Steps       int64      `json:"steps"`
+	Moves       int64      `json:"moves_weighed"`
+	Compared    []namedRow `json:"schedules"` // by makespan
+	LeftOut     []leftOut  `json:"left_out,omitempty"`
+}
+
+// namedRow is a named schedule beside the order that was found.
+type namedRow struct {
+	Schedule string     `json:"schedule"`
+	Makespan float64    `json:"makespan"`
+	Over     float64    `json:"over_found"` // relative
+	Bubble   float64    `json:"bubble_fraction"`
+	Peak     int        `json:"peak_activations"`
+	Fits     bool       `json:"fits"`
+	Waits    [3]float64 `json:"mean_waits"`
+}
+
+// maxSteps is more than a day's.
+const maxSteps = 1_000_000_000
+
+func (c *scheduleSearch) run(ctx context.Context, std *streams, json bool) error {
+	q, problem, err := c.problem()
+	if err != nil {
+		return badInput(err)
+	}
+	opt, err := c.options()
+	if err != nil {
+		return badInput(err)
+	}
+	found, err := ordersearch.Search(ctx, problem, opt)
+	if err != nil {
+		return badInput(fmt.Errorf("search --schedule: %w", err))
+	}
+	q.order = found.Found
+	if err := c.write(q, problem, found); err != nil {
+		return badInput(err)
+	}
+	r := c.report(q, found)
+	if json {
+		return writeJSON(std.out, r)
+	}
+	return r.print(std, q, found, c.Gantt)
+}
+
+// problem is what is searched for, and the request that prints it.
+func (c *scheduleSearch) problem() (*scheduleRequest, ordersearch.Problem, error) {
+	var p ordersearch.Problem
+	if c.Stages < 1 || c.Microbatches < 1 || c.Virtual < 1 || c.Slices < 1 {
+		return nil, p, fmt.Errorf("--stages is %d, --microbatches %d, --virtual %d, --slices %d: all must be 1 or more", c.Stages, c.Microbatches, c.Virtual, c.Slices)
+	}
+	if !(c.MemoryLimit >= 0 && c.MemoryLimit <= ordersearch.MaxPasses) {
+		return nil, p, fmt.Errorf("--memory-limit is %g, must be 0 (none) to %d activations", c.MemoryLimit, ordersearch.MaxPasses)
+	}
+	place, err := ordersearch.ParsePlacement(c.Placement)
+	if err != nil {
+		return nil, p, fmt.Errorf("--placement: %w", err)
+	}
+	q := &scheduleRequest{name: "found", shape: pipeline.Shape{Devices: c.Stages, Virtual: c.Virtual, Microbatches: c.Microbatches, Slices: c.Slices}}
+	p = ordersearch.Problem{Shape: q.shape, Placement: place, Fused: c.Whole, Limit: int(c.MemoryLimit)}
+	if err := p.Check(); err != nil {
+		return nil, p, fmt.Errorf("search --schedule: %w", err)
+	}
+	err = q.price(&scheduleCmd{Cost: c.Cost, Comm: c.Comm, Attention: c.Attention, StageFactors: c.StageFactors}, nil)
+	p.Costs = q.costs
+	return q, p, err
+}
+
+func (c *scheduleSearch) options() (ordersearch.Options, error) {
+	opt := ordersearch.Options{Seed: c.Seed, Threads: c.Threads}
+	if c.Threads < 0 {
+		return opt, fmt.Errorf("--threads is %d, must be 0 or more", c.Threads)
+	}
+	if steps, err := strconv.Atoi(c.Budget); err == nil {
+		if steps < 0 || steps > maxSteps {
+			return opt, fmt.Errorf("--budget is %d, must be 0 to %d steps, or a time", steps, maxSteps)
+		}
+		opt.Steps = steps
+		return opt, nil
+	}
+	limit, err := time.ParseDuration(c.Budget)
+	if err != nil || limit <= 0 {
+		return opt, fmt.Errorf("--budget is %q, must be a number of steps such as 20000 or a time such as 30s", c.Budget)
+	}
+	stop := make(chan struct{})
+	time.AfterFunc(limit, func() { close(stop) })
+	opt.Steps, opt.Stop = maxSteps, stop
+	return opt, nil
+}
+
+// write makes the files that are asked for.
+func (c *scheduleSearch) write(q *scheduleRequest, p ordersearch.Problem, found *ordersearch.Result) error {
+	t := found.Timing
+	for _, file := range []struct {
+		path  string
+		write func(io.Writer) error
+	}{
+		{c.CSV, func(w io.Writer) error {
+			_, err := io.WriteString(w, pipeline.FormatOrder(pipeline.Cells(t.Order, q.shape.Slices > 1)))
+			return err
+		}},
+		{c.LP, func(w io.Writer) error { return ordersearch.WriteLP(w, p, t.Makespan) }},
+		{c.SVG, func(w io.Writer) error { return report.SVGGantt(w, q.gantt(t)) }},
+	} {
+		if file.path == "" {
+			continue
+		}
+		if err := writeFile(file.path, file.write); err != nil {
+			return fmt.Errorf("%s: %w", file.path, err)
+		}
+	}
+	return nil
+}
+
+// waits is how long the mean device waits before its first pass, between its passes
+// and behind its last.
+func (q *scheduleRequest) waits(t *pipeline.Timing) (w [3]float64) {
+	n := float64(len(t.Order))
+	for d, busy := range t.Busy {
+		first := t.Start[d][0]
+		w[0] += q.units(first) / n
+		w[1] += q.units(t.Span[d]-busy) / n
+		w[2] += q.units(t.Makespan-first-t.Span[d]) / n
+	}
+	return w
+}
+
+func (c *scheduleSearch) report(q *scheduleRequest, found *ordersearch.Result) *searchReport {
+	r := &searchReport{scheduleReport: q.report(found.Timing), Placement: strings.ToLower(c.Placement), Whole: c.Whole, MemoryLimit: int(c.MemoryLimit),
+		Waits: q.waits(found.Timing), LowerBound: q.units(found.Bound.Time), BoundFrom: found.Bound.Why, Gap: found.Gap(),
+		GrewFrom: found.Start, Seed: c.Seed, Steps: found.Steps, Moves: found.Judged}
+	for _, n := range found.Named {
+		if n.Problem != "" {
+			r.LeftOut = append(r.LeftOut, leftOut{n.Name, n.Problem})
+			continue
+		}
+		if n.Pairs {
+			r.Notes = append(r.Notes, fmt.Sprintf("%s is timed without what its overlapped pairs gain on a GPU: one pass after the other, each as soon as it can.", n.Name))
+		}
+		r.Compared = append(r.Compared, namedRow{n.Name, q.units(n.Timing.Makespan), float64(n.Timing.Makespan)/float64(found.Timing.Makespan) - 1,
+			n.Timing.Bubble(), n.Peak(), n.Fits, q.waits(n.Timing)})
+	}
+	slices.SortStableFunc(r.Compared, func(a, b namedRow) int {
+		switch {
+		case a.Makespan < b.Makespan:
+			return -1
+		case a.Makespan > b.Makespan:
+			return 1
+		}
+		return 0
+	})
+	return r
+}
+
+func (r *searchReport) print(std *streams, q *scheduleRequest, found *ordersearch.Result, gantt bool) error {
+	limit := "no memory limit"
+	if r.MemoryLimit > 0 {
+		limit = fmt.Sprintf("at most %d activations a device", r.MemoryLimit)
+	}
+	if _, err := fmt.Fprintf(std.out, "%s, placed %s, %s\n", q.title(), r.Placement, limit); err != nil {
+		return err
+	}
+	gap := fmt.Sprintf("%.3f %%", 100*r.Gap)
+	if r.Gap == 0 {
+		gap = "none: no order is shorter"
+	}
+	rows := []table.Row{
+		{"makespan", fmt.Sprintf("%g", r.Makespan)},
+		{"lower bound", fmt.Sprintf("%g", r.LowerBound)},
+		{"gap", gap},
+		{"bubble", fmt.Sprintf("%.4f %%", 100*r.Bubble)},
+		{"grew from", r.GrewFrom},
+		{"steps", fmt.Sprintf("%d, %d moves weighed", r.Steps, r.Moves)},
+	}
+	if err := report.Table(std.out, table.Row{"", ""}, rows); err != nil {
+		return err
+	}
+	if err := r.printCompared(std); err != nil {
+		return err
+	}
+	if gantt {
+		if err := report.TextGantt(std.out, q.gantt(found.Timing), std.colour); err != nil {
+			return err
+		}
+	}
+	for _, note := range append([]string{"The bound is " + r.BoundFrom + ". " + searchLegend}, r.Notes...) {
+		if err := report.Para(std.out, note); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const searchLegend = "over: over the order found; peak: most activations that a device holds; " +
+	"before, between, behind: what the mean device waits before its first pass, between passes and behind its last."
+
+func (r *searchReport) printCompared(std *streams) error {
+	row := func(name string, makespan float64, over string, bubble float64, peak string, waits [3]float64) table.Row {
+		return table.Row{name, fmt.Sprintf("%.7g", makespan), over, fmt.Sprintf("%.2f %%", 100*bubble), peak,
+			fmt.Sprintf("%.5g", waits[0]), fmt.Sprintf("%.5g", waits[1]), fmt.Sprintf("%.5g", waits[2])}
+	}
+	rows := []table.Row{row("found", r.Makespan, "", r.Bubble, fmt.Sprint(slices.Max(r.Peak)), r.Waits)}
+	for _, n := range r.Compared {
+		peak := fmt.Sprint(n.Peak)
+		if !n.Fits {
+			peak += " !"
+		}
+		rows = append(rows, row(n.Schedule, n.Makespan, fmt.Sprintf("%+.2f %%", 100*n.Over), n.Bubble, peak, n.Waits))
+	}
+	if err := report.Table(std.out, table.Row{"order", "makespan", "over", "bubble", "peak", "before", "between", "behind"}, rows); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(r.Compared, func(n namedRow) bool { return !n.Fits }) {
+		return report.Para(std.out, "! holds more than the limit.")
+	}
+	return nil
+}
