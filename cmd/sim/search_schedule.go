@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -31,7 +32,7 @@ type scheduleSearch struct {
 	Whole        bool     `help:"Keep backward passes whole; else each is split and its weight gradient may be put off."`
 	MemoryLimit  float64  `name:"memory-limit" help:"Most activations that a device may hold (of one chunk and slice); 0 is no limit."`
 	Seed         uint64   `default:"1" help:"Seed of the search."`
-	Budget       string   `default:"20000" help:"Steps of the search, or a time such as 30s. With steps the same command finds the same order on any machine."`
+	Budget       string   `default:"40000" help:"Steps of the search, or a time such as 30s. With steps the same command finds the same order on any machine."`
 	Threads      int      `default:"0" help:"Threads that search; 0 is all cores. With a budget in steps the order does not depend on it."`
 	CSV          string   `name:"csv" placeholder:"FILE" help:"Write the order in PyTorch's pipeline grammar, which schedule file and scenarios read."`
 	LP           string   `name:"lp" placeholder:"FILE" help:"Write the problem as an integer program in CPLEX's LP format, for a solver."`
@@ -90,7 +91,10 @@ func (c *scheduleSearch) run(ctx context.Context, std *streams, json bool) error
 	if err := c.write(q, problem, found); err != nil {
 		return badInput(err)
 	}
-	r := c.report(q, found)
+	r, err := c.report(q, problem, found)
+	if err != nil {
+		return badInput(err)
+	}
 	if json {
 		return writeJSON(std.out, r)
 	}
@@ -134,7 +138,7 @@ func (c *scheduleSearch) options() (ordersearch.Options, error) {
 	}
 	limit, err := time.ParseDuration(c.Budget)
 	if err != nil || limit <= 0 {
-		return opt, fmt.Errorf("--budget is %q, must be a number of steps such as 20000 or a time such as 30s", c.Budget)
+		return opt, fmt.Errorf("--budget is %q, must be a number of steps such as 40000 or a time such as 30s", c.Budget)
 	}
 	stop := make(chan struct{})
 	time.AfterFunc(limit, func() { close(stop) })
@@ -179,7 +183,21 @@ func (q *scheduleRequest) waits(t *pipeline.Timing) (w [3]float64) {
 	return w
 }
 
-func (c *scheduleSearch) report(q *scheduleRequest, found *ordersearch.Result) *searchReport {
+// pairsNote says what a schedule's overlapped pairs, which are timed without what they
+// gain, would have to gain.
+func pairsNote(problem ordersearch.Problem, n ordersearch.Named, found *ordersearch.Result) (string, error) {
+	share, ok, err := ordersearch.PairsWorth(problem, n, found.Timing.Makespan)
+	if err != nil {
+		return "", err
+	}
+	worth := "However short they were, it would not be as fast as the order found."
+	if ok {
+		worth = fmt.Sprintf("It would be as fast as the order found if they took %.1f %% less.", 100*share)
+	}
+	return fmt.Sprintf("%s is timed without what its overlapped pairs gain on a GPU: one pass after the other, each as soon as it can. %s", n.Name, worth), nil
+}
+
+func (c *scheduleSearch) report(q *scheduleRequest, problem ordersearch.Problem, found *ordersearch.Result) (*searchReport, error) {
 	r := &searchReport{scheduleReport: q.report(found.Timing), Placement: strings.ToLower(c.Placement), Whole: c.Whole, MemoryLimit: int(c.MemoryLimit),
 		Waits: q.waits(found.Timing), LowerBound: q.units(found.Bound.Time), BoundFrom: found.Bound.Why, Gap: found.Gap(),
 		GrewFrom: found.Start, Seed: c.Seed, Steps: found.Steps, Moves: found.Judged}
@@ -188,22 +206,18 @@ func (c *scheduleSearch) report(q *scheduleRequest, found *ordersearch.Result) *
 			r.LeftOut = append(r.LeftOut, leftOut{n.Name, n.Problem})
 			continue
 		}
-		if n.Pairs {
-			r.Notes = append(r.Notes, fmt.Sprintf("%s is timed without what its overlapped pairs gain on a GPU: one pass after the other, each as soon as it can.", n.Name))
+		if n.Pairs != nil {
+			note, err := pairsNote(problem, n, found)
+			if err != nil {
+				return nil, err
+			}
+			r.Notes = append(r.Notes, note)
 		}
 		r.Compared = append(r.Compared, namedRow{n.Name, q.units(n.Timing.Makespan), float64(n.Timing.Makespan)/float64(found.Timing.Makespan) - 1,
 			n.Timing.Bubble(), n.Peak(), n.Fits, q.waits(n.Timing)})
 	}
-	slices.SortStableFunc(r.Compared, func(a, b namedRow) int {
-		switch {
-		case a.Makespan < b.Makespan:
-			return -1
-		case a.Makespan > b.Makespan:
-			return 1
-		}
-		return 0
-	})
-	return r
+	slices.SortStableFunc(r.Compared, func(a, b namedRow) int { return cmp.Compare(a.Makespan, b.Makespan) })
+	return r, nil
 }
 
 func (r *searchReport) print(std *streams, q *scheduleRequest, found *ordersearch.Result, gantt bool) error {
@@ -246,12 +260,12 @@ func (r *searchReport) print(std *streams, q *scheduleRequest, found *ordersearc
 }
 
 const searchLegend = "over: over the order found; peak: most activations that a device holds; " +
-	"before, between, behind: what the mean device waits before its first pass, between passes and behind its last."
+	"lead, gaps, tail: what the mean device waits before its first pass, between its passes and behind its last."
 
 func (r *searchReport) printCompared(std *streams) error {
 	row := func(name string, makespan float64, over string, bubble float64, peak string, waits [3]float64) table.Row {
-		return table.Row{name, fmt.Sprintf("%.7g", makespan), over, fmt.Sprintf("%.2f %%", 100*bubble), peak,
-			fmt.Sprintf("%.5g", waits[0]), fmt.Sprintf("%.5g", waits[1]), fmt.Sprintf("%.5g", waits[2])}
+		return table.Row{name, fmt.Sprintf("%.7g", makespan), over, fmt.Sprintf("%.1f %%", 100*bubble), peak,
+			fmt.Sprintf("%.4g", waits[0]), fmt.Sprintf("%.4g", waits[1]), fmt.Sprintf("%.4g", waits[2])}
 	}
 	rows := []table.Row{row("found", r.Makespan, "", r.Bubble, fmt.Sprint(slices.Max(r.Peak)), r.Waits)}
 	for _, n := range r.Compared {
@@ -261,7 +275,7 @@ func (r *searchReport) printCompared(std *streams) error {
 		}
 		rows = append(rows, row(n.Schedule, n.Makespan, fmt.Sprintf("%+.2f %%", 100*n.Over), n.Bubble, peak, n.Waits))
 	}
-	if err := report.Table(std.out, table.Row{"order", "makespan", "over", "bubble", "peak", "before", "between", "behind"}, rows); err != nil {
+	if err := report.Table(std.out, table.Row{"order", "makespan", "over", "bubble", "peak", "lead", "gaps", "tail"}, rows); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(r.Compared, func(n namedRow) bool { return !n.Fits }) {

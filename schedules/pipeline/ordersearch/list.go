@@ -3,6 +3,7 @@ package ordersearch
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"orrery/sim/unit"
 )
@@ -76,34 +77,32 @@ type lister struct {
 	end   []unit.Time // by pass; -1 has not run
 	free  []unit.Time // by device
 	held  []int
-	owed  []int // by device: forwards of the oldest microbatch that are still to run
-	old   int   // the oldest microbatch that is not finished
-	left  []int // by microbatch: passes that are still to run
+	old   []int   // by device: the oldest microbatch that it is not done with
+	share [][]mem // by device and microbatch
 	kinds [][]int
 	most  []int // by stage: forwards ahead of backwards
 	word  [][]pass
 }
 
 // list schedules by a rule, pass by pass in the order in which they start. It always
-// gets to the end: a device keeps enough memory for the forwards of the oldest
-// microbatch, whose backwards then give back what the next one needs.
+// gets to the end: a device only takes a forward that leaves it enough memory to
+// finish its microbatches one after the other, the oldest first (Dijkstra's banker,
+// EWD 123), so that the oldest of all can always go on.
 func list(m *model, r rule) [][]pass {
 	p := len(m.work)
 	l := &lister{m: m, r: r, next: make([]int, m.stages*m.phases), end: make([]unit.Time, len(m.cost)), free: make([]unit.Time, p), held: make([]int, p),
-		owed: make([]int, p), left: make([]int, m.Shape.Microbatches), kinds: make([][]int, p), word: make([][]pass, p)}
+		old: make([]int, p), share: make([][]mem, p), kinds: make([][]int, p), word: make([][]pass, p)}
 	for i := range l.end {
 		l.end[i] = -1
-	}
-	for i := range l.left {
-		l.left[i] = m.stages * m.phases * m.Shape.Slices
 	}
 	for s, d := range m.device {
 		for phase := range m.phases {
 			l.kinds[d] = append(l.kinds[d], s*m.phases+phase)
 		}
 	}
-	for d := range l.owed {
-		l.owed[d] = m.Shape.Virtual * m.Shape.Slices
+	each := m.Shape.Virtual * m.Shape.Slices
+	for d := range l.share {
+		l.share[d] = slices.Repeat([]mem{{owed: each, left: each * m.phases}}, m.Shape.Microbatches)
 	}
 	l.allow()
 	choice := make([]chosen, p)
@@ -117,7 +116,6 @@ func list(m *model, r rule) [][]pass {
 				at = d
 			}
 		}
-		old := l.old
 		x := choice[at].x
 		l.run(at, choice[at])
 		choice[at] = l.choose(at)
@@ -125,13 +123,15 @@ func list(m *model, r rule) [][]pass {
 			d := m.device[m.stage(to)]
 			choice[d] = l.choose(int(d))
 		}
-		if old != l.old {
-			for d := range choice {
-				choice[d] = l.choose(d)
-			}
-		}
 	}
 	return l.word
+}
+
+// mem is the memory of a microbatch on a device, in activations.
+type mem struct {
+	held int
+	owed int // forwards that are still to run
+	left int // passes that are
 }
 
 type chosen struct {
@@ -195,9 +195,9 @@ func (l *lister) start(d int, x pass) (unit.Time, bool) {
 		}
 		t = max(t, l.end[e])
 	}
-	if m.phase(x) == 0 && l.microbatch(x) != l.old {
+	if m.phase(x) == 0 && l.microbatch(x) != l.old[d] {
 		ahead := l.next[m.kind(x)] - l.next[m.kind(x)+1]
-		if l.held[d]+1+l.owed[d] > l.r.cap || ahead >= l.most[m.stage(x)] {
+		if ahead >= l.most[m.stage(x)] || !l.safe(d, l.microbatch(x)) {
 			return 0, false
 		}
 	}
@@ -233,23 +233,36 @@ func (l *lister) run(d int, c chosen) {
 	l.held[d] += l.m.holds(x)
 	l.next[l.m.kind(x)]++
 	l.word[d] = append(l.word[d], x)
-	mb := l.microbatch(x)
-	if mb == l.old && l.m.phase(x) == 0 {
-		l.owed[d]--
+	share := l.share[d]
+	of := &share[l.microbatch(x)]
+	of.left--
+	of.held += l.m.holds(x)
+	if l.m.phase(x) == 0 {
+		of.owed--
 	}
-	l.left[mb]--
-	for l.old < len(l.left) && l.left[l.old] == 0 {
-		l.old++
-		if l.old == len(l.left) {
-			return
-		}
-		for d := range l.owed {
-			l.owed[d] = 0
-			for _, kind := range l.kinds[d] {
-				if kind%l.m.phases == 0 {
-					l.owed[d] += l.m.Shape.Slices - min(l.m.Shape.Slices, max(0, l.next[kind]-l.old*l.m.Shape.Slices))
-				}
-			}
-		}
+	for l.old[d] < len(share) && share[l.old[d]].left == 0 {
+		l.old[d]++
 	}
+}
+
+// safe reports whether a device that ran one more forward of a microbatch could
+// finish all that it has begun, the oldest first.
+func (l *lister) safe(d, mb int) bool {
+	free := l.r.cap - l.held[d] - 1
+	if free < 0 {
+		return false
+	}
+	each := l.m.Shape.Virtual * l.m.Shape.Slices
+	for k := l.old[d]; free < each && k < len(l.share[d]); k++ {
+		m := l.share[d][k]
+		if k == mb {
+			m.owed--
+			m.held++
+		}
+		if m.owed > free {
+			return false
+		}
+		free += m.held
+	}
+	return true
 }

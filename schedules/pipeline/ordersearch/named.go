@@ -16,7 +16,9 @@ type Named struct {
 	Problem string
 	Timing  *pipeline.Timing
 	Fits    bool // within the limit
-	Pairs   bool // overlapped pairs are timed as one pass after the other
+	// Pairs is the order with its overlapped pairs, nil where it has none. Timing has
+	// them one pass after the other, each as soon as it can.
+	Pairs [][]pipeline.Slot
 }
 
 // Peak is the most activations that a device holds.
@@ -102,16 +104,19 @@ func (m *model) timed(name string, s pipeline.Schedule, wrong error) Named {
 	if err != nil {
 		return problem(err)
 	}
-	for _, slots := range order {
+	alone := make([][]pipeline.Slot, len(order))
+	for d, slots := range order {
+		alone[d] = slices.Clone(slots)
 		for i, slot := range slots {
-			n.Pairs = n.Pairs || slot.Paired
-			slots[i].Paired = false
+			if slot.Paired {
+				n.Pairs, alone[d][i].Paired = order, false
+			}
 			if m.Fused && slot.Phase != pipeline.F && slot.Phase != pipeline.B {
 				return problem(fmt.Errorf("backward passes are split"))
 			}
 		}
 	}
-	t, err := pipeline.Simulate(&Order{m.Problem, order}, m.Shape, m.Costs)
+	t, err := pipeline.Simulate(&Order{m.Problem, alone}, m.Shape, m.Costs)
 	if err != nil {
 		return problem(err)
 	}

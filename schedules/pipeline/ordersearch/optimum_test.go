@@ -106,12 +106,14 @@ func TestOptimumByEnumeration(t *testing.T) {
 		{2, 1, 3, 1, Looped, uneven, nil, false, 2},
 		{2, 1, 3, 1, Looped, uneven, []float64{1, 1.5}, false, 2},
 		{2, 1, 3, 1, Looped, pipeline.Costs{F: 3, I: 9, W: 2, Comm: 5}, nil, false, 2},
+		{2, 1, 4, 1, Looped, uneven, nil, false, 2},
 		{2, 1, 4, 1, Looped, uneven, []float64{1.3, 1}, true, 0},
 		{3, 1, 2, 1, Looped, uneven, nil, false, 0},
 		{3, 1, 3, 1, Looped, uneven, []float64{1, 1.2, 0.9}, true, 0},
 		{2, 2, 2, 1, V, uneven, nil, true, 0},
 		{2, 2, 2, 1, Looped, uneven, nil, true, 3},
 		{2, 2, 2, 1, V, uneven, nil, false, 2},
+		{2, 2, 2, 1, V, uneven, nil, false, 3},
 	} {
 		m, err := newModel(s.problem(t))
 		require.NoError(t, err)
@@ -137,6 +139,7 @@ func TestOptimumByEnumeration(t *testing.T) {
 		}
 		try(0)
 		r := found(t, s, 2000)
+		t.Log(s, orders, r.Timing.Makespan)
 		require.Equal(t, int64(best), int64(r.Timing.Makespan), "%v: the best of %d orders", s, orders)
 		require.LessOrEqual(t, r.Bound.Time, best, "%v", s)
 	}

@@ -85,7 +85,9 @@ func (p *Problem) Check() error {
 	if err := p.Placement.check(s); err != nil {
 		return err
 	}
-	if least := s.Virtual * s.Slices; p.Limit != 0 && p.Limit < least {
+	if least := s.Virtual * s.Slices; p.Limit < 0 {
+		return fmt.Errorf("a limit of %d activations: want 0 for none, or as many as a microbatch has", p.Limit)
+	} else if p.Limit != 0 && p.Limit < least {
 		return fmt.Errorf("a limit of %d activations is below the %d of one microbatch (%d chunks x %d slices) that every device holds before it can give any back", p.Limit, least, s.Virtual, s.Slices)
 	}
 	return nil

@@ -113,8 +113,19 @@ func (c *chain) may(d, i, j int) bool {
 	return m.Limit == 0 || int(o.held[d][i])-m.holds(x)+m.holds(y) <= m.Limit
 }
 
-// advance makes the best move that is allowed; false where there is none.
+// advance makes the best move that is allowed; false where there is none, or it would
+// deadlock.
 func (c *chain) advance() bool {
+	p, ok := c.choose()
+	if !ok {
+		return false
+	}
+	c.forbid(p)
+	return c.make(p)
+}
+
+// choose is the best move of the neighbourhood that is allowed, else the best.
+func (c *chain) choose() (proposal, bool) {
 	c.trace()
 	var best, any proposal
 	best.span, any.span = -1, -1
@@ -134,11 +145,7 @@ func (c *chain) advance() bool {
 	if best.span < 0 {
 		best = any
 	}
-	if best.span < 0 {
-		return false
-	}
-	c.forbid(best)
-	return c.make(best)
+	return best, best.span >= 0
 }
 
 // make makes a move; false, and nothing has changed, where a deadlock would follow.
