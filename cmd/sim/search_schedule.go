@@ -7,26 +7,30 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	"orrery/scenarios"
 	"orrery/schedules/pipeline"
 	"orrery/schedules/pipeline/ordersearch"
+	"orrery/sim"
 	"orrery/sim/report"
+	"orrery/sim/unit"
 )
 
 // scheduleSearch is `sim search --schedule`: the shortest pipeline order that can be
 // found under costs that are given, next to the named schedules.
 type scheduleSearch struct {
+	From         string   `placeholder:"SCENARIO" help:"Take sizes, placement and costs, in ms, from a scenario's own schedule and prices."`
+	Set          []string `sep:"none" placeholder:"KEY=VALUE" help:"With --from, change a key of the scenario."`
 	Stages       int      `help:"Devices of the pipeline, p."`
 	Microbatches int      `help:"Microbatches, m."`
-	Virtual      int      `default:"1" help:"Model chunks a device, v."`
-	Slices       int      `default:"1" help:"Slices a microbatch, n."`
-	Placement    string   `default:"looped" help:"Which device holds a stage: looped (stage mod p), v (two chunks, down and up again), wave (down and up again and again)."`
-	Cost         string   `default:"1,1,1" help:"Time F,B,W of a pass, as of sim schedule: of one chunk and slice. Or one F,B,W for each stage, with / between them."`
-	Comm         string   `default:"0" help:"Time of a transfer between two devices."`
+	Virtual      int      `help:"Model chunks a device, v; 1 where absent."`
+	Slices       int      `help:"Slices a microbatch, n; 1 where absent."`
+	Placement    string   `help:"Which device holds a stage: looped (stage mod p; where absent), v (two chunks, down and up again), wave (down and up again and again)."`
+	Cost         string   `help:"Time F,B,W of a pass, as of sim schedule: of one chunk and slice; 1,1,1 where absent. Or one F,B,W for each stage, with / between them."`
+	Comm         string   `help:"Time of a transfer between two devices; 0 where absent."`
 	Attention    string   `help:"Time F,B,W of causal attention in the mean pass, on top of the cost: it grows with the slice."`
 	StageFactors []string `name:"stage-factors" sep:"," help:"Factors on the cost, one a stage (p x v)."`
 	Whole        bool     `help:"Keep backward passes whole; else each is split and its weight gradient may be put off."`
@@ -75,7 +79,7 @@ type namedRow struct {
 const maxSteps = 1_000_000_000
 
 func (c *scheduleSearch) run(ctx context.Context, std *streams, json bool) error {
-	q, problem, err := c.problem()
+	q, problem, err := c.problem(ctx)
 	if err != nil {
 		return badInput(err)
 	}
@@ -102,26 +106,81 @@ func (c *scheduleSearch) run(ctx context.Context, std *streams, json bool) error
 }
 
 // problem is what is searched for, and the request that prints it.
-func (c *scheduleSearch) problem() (*scheduleRequest, ordersearch.Problem, error) {
-	var p ordersearch.Problem
-	if c.Stages < 1 || c.Microbatches < 1 || c.Virtual < 1 || c.Slices < 1 {
-		return nil, p, fmt.Errorf("--stages is %d, --microbatches %d, --virtual %d, --slices %d: all must be 1 or more", c.Stages, c.Microbatches, c.Virtual, c.Slices)
-	}
+func (c *scheduleSearch) problem(ctx context.Context) (*scheduleRequest, ordersearch.Problem, error) {
+	q := &scheduleRequest{name: "found"}
+	p := ordersearch.Problem{Fused: c.Whole, Limit: int(c.MemoryLimit)}
 	if !(c.MemoryLimit >= 0 && c.MemoryLimit <= ordersearch.MaxPasses) {
 		return nil, p, fmt.Errorf("--memory-limit is %g, must be 0 (none) to %d activations", c.MemoryLimit, ordersearch.MaxPasses)
 	}
-	place, err := ordersearch.ParsePlacement(c.Placement)
-	if err != nil {
-		return nil, p, fmt.Errorf("--placement: %w", err)
+	if c.From != "" {
+		err := c.scenario(ctx, q, &p)
+		return q, p, err
 	}
-	q := &scheduleRequest{name: "found", shape: pipeline.Shape{Devices: c.Stages, Virtual: c.Virtual, Microbatches: c.Microbatches, Slices: c.Slices}}
-	p = ordersearch.Problem{Shape: q.shape, Placement: place, Fused: c.Whole, Limit: int(c.MemoryLimit)}
+	if len(c.Set) > 0 {
+		return nil, p, fmt.Errorf("--set changes a key of a scenario: it needs --from")
+	}
+	q.shape = pipeline.Shape{Devices: c.Stages, Virtual: cmp.Or(c.Virtual, 1), Microbatches: c.Microbatches, Slices: cmp.Or(c.Slices, 1)}
+	if s := q.shape; s.Devices < 1 || s.Microbatches < 1 || s.Virtual < 1 || s.Slices < 1 {
+		return nil, p, fmt.Errorf("--stages is %d, --microbatches %d, --virtual %d, --slices %d: all must be 1 or more", c.Stages, c.Microbatches, s.Virtual, s.Slices)
+	}
+	p.Shape, p.Placement = q.shape, ordersearch.Looped
+	var err error
+	if c.Placement != "" {
+		if p.Placement, err = ordersearch.ParsePlacement(c.Placement); err != nil {
+			return nil, p, fmt.Errorf("--placement: %w", err)
+		}
+	}
 	if err := p.Check(); err != nil {
 		return nil, p, fmt.Errorf("search --schedule: %w", err)
 	}
-	err = q.price(&scheduleCmd{Cost: c.Cost, Comm: c.Comm, Attention: c.Attention, StageFactors: c.StageFactors}, nil)
+	err = q.price(&scheduleCmd{Cost: cmp.Or(c.Cost, "1,1,1"), Comm: cmp.Or(c.Comm, "0"), Attention: c.Attention, StageFactors: c.StageFactors}, nil)
 	p.Costs = q.costs
 	return q, p, err
+}
+
+// scenario is problem with the sizes and costs of a scenario's run.
+func (c *scheduleSearch) scenario(ctx context.Context, q *scheduleRequest, p *ordersearch.Problem) error {
+	for _, flag := range []struct {
+		name string
+		set  bool
+	}{
+		{"stages", c.Stages != 0}, {"microbatches", c.Microbatches != 0}, {"virtual", c.Virtual != 0}, {"slices", c.Slices != 0}, {"placement", c.Placement != ""},
+		{"cost", c.Cost != ""}, {"comm", c.Comm != ""}, {"attention", c.Attention != ""}, {"stage-factors", len(c.StageFactors) > 0},
+	} {
+		if flag.set {
+			return fmt.Errorf("--%s: with --from the scenario says it; --set changes a key of that", flag.name)
+		}
+	}
+	res, err := scenarios.Load(c.From, c.Set)
+	if err != nil {
+		return err
+	}
+	run, err := sim.Simulate(ctx, &res.Scenario, sim.Options{NoAdvice: true})
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.From, err)
+	}
+	name, place := run.Scenario.Schedule.Name, func(q ordersearch.Placement) bool {
+		return q.Holds(run.Plan.Schedule, run.Plan.Shape)
+	}
+	if _, nested := run.Plan.Schedule.(pipeline.Multimodal); nested || pipeline.Replicas(run.Plan.Schedule) > 1 {
+		return fmt.Errorf("%s: orders are searched for an LLM alone whose stages are held once; schedule %s is another kind", c.From, name)
+	}
+	all := ordersearch.Placements()
+	at := slices.IndexFunc(all, place)
+	if at < 0 {
+		return fmt.Errorf("%s: schedule %s places stages in none of the ways that are searched", c.From, name)
+	}
+	stages, send, split := run.StageCosts()
+	q.shape = run.Plan.Shape
+	q.shape.Group, q.shape.Slices = 0, max(q.shape.Slices, 1)
+	q.scale = int64(unit.Seconds(1e-3))
+	q.costs = pipeline.ByStage(stages, send)
+	q.notes = append(q.notes, fmt.Sprintf("Times are in ms: the mean passes of each stage and the mean send of %s with schedule %s.", c.From, name))
+	if !split && !p.Fused {
+		return fmt.Errorf("%s: schedule %s does not split backward passes, so that it does not say what their halves take: --whole keeps them whole, --set schedule.name=zb_h1 or zbv splits them", c.From, name)
+	}
+	p.Shape, p.Placement, p.Costs = q.shape, all[at], q.costs
+	return nil
 }
 
 func (c *scheduleSearch) options() (ordersearch.Options, error) {
@@ -198,7 +257,7 @@ func pairsNote(problem ordersearch.Problem, n ordersearch.Named, found *ordersea
 }
 
 func (c *scheduleSearch) report(q *scheduleRequest, problem ordersearch.Problem, found *ordersearch.Result) (*searchReport, error) {
-	r := &searchReport{scheduleReport: q.report(found.Timing), Placement: strings.ToLower(c.Placement), Whole: c.Whole, MemoryLimit: int(c.MemoryLimit),
+	r := &searchReport{scheduleReport: q.report(found.Timing), Placement: string(problem.Placement), Whole: c.Whole, MemoryLimit: int(c.MemoryLimit),
 		Waits: q.waits(found.Timing), LowerBound: q.units(found.Bound.Time), BoundFrom: found.Bound.Why, Gap: found.Gap(),
 		GrewFrom: found.Start, Seed: c.Seed, Steps: found.Steps, Moves: found.Judged}
 	for _, n := range found.Named {
@@ -233,8 +292,8 @@ func (r *searchReport) print(std *streams, q *scheduleRequest, found *ordersearc
 		gap = "none: no order is shorter"
 	}
 	rows := []table.Row{
-		{"makespan", fmt.Sprintf("%g", r.Makespan)},
-		{"lower bound", fmt.Sprintf("%g", r.LowerBound)},
+		{"makespan", fmt.Sprintf("%.7g", r.Makespan)},
+		{"lower bound", fmt.Sprintf("%.7g", r.LowerBound)},
 		{"gap", gap},
 		{"bubble", fmt.Sprintf("%.4f %%", 100*r.Bubble)},
 		{"grew from", r.GrewFrom},

@@ -97,7 +97,7 @@ func (m *model) timed(name string, s pipeline.Schedule, wrong error) Named {
 		return problem(wrong)
 	case pipeline.Replicas(s) > 1:
 		return problem(fmt.Errorf("every stage is held %d times", pipeline.Replicas(s)))
-	case !m.Placement.holds(s, m.Shape):
+	case !m.Placement.Holds(s, m.Shape):
 		return problem(fmt.Errorf("stages are placed another way than %s", m.Placement))
 	}
 	order, err := s.Order(m.Shape)

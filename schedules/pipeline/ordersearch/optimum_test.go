@@ -57,6 +57,9 @@ var objective = regexp.MustCompile(`^Optimal - objective value ([0-9.]+)`)
 // The search finds the optimum of the integer program that WriteLP writes, which a
 // solver finds from nothing but the program, and the bound is below it.
 func TestOptimumBySolver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("seconds of a solver: not with -short")
+	}
 	cbc, err := exec.LookPath("cbc")
 	if err != nil {
 		t.Skip("cbc is missing: install Debian's package coinor-cbc")
@@ -139,7 +142,6 @@ func TestOptimumByEnumeration(t *testing.T) {
 		}
 		try(0)
 		r := found(t, s, 2000)
-		t.Log(s, orders, r.Timing.Makespan)
 		require.Equal(t, int64(best), int64(r.Timing.Makespan), "%v: the best of %d orders", s, orders)
 		require.LessOrEqual(t, r.Bound.Time, best, "%v", s)
 	}

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"orrery/schedules/pipeline"
-	"orrery/sim/unit"
 )
 
 // Placement says which device holds a stage.
@@ -19,20 +18,18 @@ const (
 )
 
 // Placements lists them.
-func Placements() []string { return []string{string(Looped), string(V), string(Wave)} }
+func Placements() []Placement { return []Placement{Looped, V, Wave} }
 
 // ParsePlacement finds a placement by its name.
 func ParsePlacement(name string) (Placement, error) {
-	for _, known := range Placements() {
-		if strings.EqualFold(name, known) {
-			return Placement(known), nil
+	var known []string
+	for _, p := range Placements() {
+		if strings.EqualFold(name, string(p)) {
+			return p, nil
 		}
+		known = append(known, string(p))
 	}
-	hint := ""
-	if near := unit.Nearest(name, Placements()); near != "" {
-		hint = fmt.Sprintf("; did you mean %q?", near)
-	}
-	return "", fmt.Errorf("no placement is called %q; known are %s%s", name, strings.Join(Placements(), ", "), hint)
+	return "", fmt.Errorf("no placement is called %q; known are %s", name, strings.Join(known, ", "))
 }
 
 func (p Placement) check(s pipeline.Shape) error {
@@ -48,15 +45,15 @@ func (p Placement) check(s pipeline.Shape) error {
 }
 
 func (p Placement) device(s pipeline.Shape, stage int) int {
-	if along := stage % s.Devices; p == Looped || stage/s.Devices%2 == 0 {
-		return along
-	} else {
+	along := stage % s.Devices
+	if p != Looped && stage/s.Devices%2 == 1 {
 		return s.Devices - 1 - along
 	}
+	return along
 }
 
-// holds reports whether a schedule places every stage so.
-func (p Placement) holds(q pipeline.Schedule, s pipeline.Shape) bool {
+// Holds reports whether a schedule places every stage of a shape so.
+func (p Placement) Holds(q pipeline.Schedule, s pipeline.Shape) bool {
 	for stage := range s.Devices * s.Virtual {
 		if q.Device(s, pipeline.Slot{Stage: int32(stage)}) != p.device(s, stage) {
 			return false
