@@ -16,5 +16,5 @@ func (c *searchCmd) Run(ctx context.Context, std *streams) error {
 	if !c.Schedule {
 		return badInput(fmt.Errorf("search: only orders of a pipeline are searched for yet: sim search --schedule --stages P --microbatches M"))
 	}
-	return c.scheduleSearch.run(ctx, std, c.JSON)
+	return c.run(ctx, std, c.JSON)
 }

@@ -280,18 +280,20 @@ func (c *scheduleSearch) report(q *scheduleRequest, problem ordersearch.Problem,
 }
 
 func (r *searchReport) print(std *streams, q *scheduleRequest, found *ordersearch.Result, gantt bool) error {
-	limit := "no memory limit"
-	if r.MemoryLimit > 0 {
-		limit = fmt.Sprintf("at most %d activations a device", r.MemoryLimit)
-	}
-	if _, err := fmt.Fprintf(std.out, "%s, placed %s, %s\n", q.title(), r.Placement, limit); err != nil {
+	if _, err := fmt.Fprintln(std.out, q.title()); err != nil {
 		return err
+	}
+	limit := "none"
+	if r.MemoryLimit > 0 {
+		limit = fmt.Sprintf("%d activations a device", r.MemoryLimit)
 	}
 	gap := fmt.Sprintf("%.3f %%", 100*r.Gap)
 	if r.Gap == 0 {
 		gap = "none: no order is shorter"
 	}
 	rows := []table.Row{
+		{"placement", r.Placement},
+		{"memory limit", limit},
 		{"makespan", fmt.Sprintf("%.7g", r.Makespan)},
 		{"lower bound", fmt.Sprintf("%.7g", r.LowerBound)},
 		{"gap", gap},
@@ -310,7 +312,7 @@ func (r *searchReport) print(std *streams, q *scheduleRequest, found *ordersearc
 			return err
 		}
 	}
-	for _, note := range append([]string{"The bound is " + r.BoundFrom + ". " + searchLegend}, r.Notes...) {
+	for _, note := range append([]string{"The bound is from " + r.BoundFrom + ". " + searchLegend}, r.Notes...) {
 		if err := report.Para(std.out, note); err != nil {
 			return err
 		}

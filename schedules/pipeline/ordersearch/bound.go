@@ -17,7 +17,7 @@ type Bound struct {
 
 // maxSharpened bounds the work of sharpening heads and tails, passes x passes of a
 // device.
-const maxSharpened = 1 << 27
+const maxSharpened = 1 << 24
 
 // bounder computes for each pass how early it can start and how long it takes from
 // its end to the end of all, in whatever order.
@@ -51,7 +51,7 @@ func lowerBound(m *model) Bound {
 		}
 	}
 	for x := range m.cost {
-		take(b.head[x]+m.cost[x]+b.tail[x], "the longest chain of passes that wait for each other")
+		take(b.head[x]+m.cost[x]+b.tail[x], "how early a pass can start and all that has to follow it")
 	}
 	for d := range m.work {
 		take(b.oneMachine(d), "the work of device %d after the way to its first pass and before the way from its last", d)
@@ -148,7 +148,7 @@ func (b *bounder) sharpen() {
 // run the passes of each kind that are counted, of which at is the k-th.
 func (b *bounder) sharpenOne(x pass, times []unit.Time, at func(kind, k int) pass, count func(x pass, kind int) int) {
 	m := b.m
-	d := m.device[m.stage(x)]
+	d := m.on[x]
 	var before []pass
 	for s, on := range m.device {
 		if on != d {

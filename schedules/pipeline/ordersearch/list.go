@@ -38,14 +38,14 @@ func rules(m *model) []rule {
 		}
 	}
 	var out []rule
-	weights := []float64{0, 0.25, 0.5, 1, 2}
+	weights := []float64{0, 0.5, 1}
 	if m.Fused {
 		weights = []float64{0}
 	}
 	for _, n := range caps {
 		for _, deep := range []bool{true, false} {
 			for _, ahead := range []float64{0, 1, 1.25, 1.5, 2} {
-				for _, f := range []float64{0, 0.5, 1} {
+				for _, f := range []float64{0, 1} {
 					for _, w := range weights {
 						out = append(out, rule{forward: f, weight: w, deep: deep, cap: n, ahead: ahead})
 					}
@@ -53,8 +53,19 @@ func rules(m *model) []rule {
 			}
 		}
 	}
-	return out
+	some := max(minRules, maxListed/len(m.cost))
+	if some >= len(out) {
+		return out
+	}
+	for i := range some { // evenly
+		out[i] = out[i*len(out)/some]
+	}
+	return out[:some]
 }
+
+// Of large problems fewer rules are tried: so many passes are listed in all, but so
+// many rules at least.
+const maxListed, minRules = 1 << 20, 8
 
 // anyRule is a rule by chance.
 func anyRule(m *model, rng *rand.Rand) rule {
@@ -120,7 +131,7 @@ func list(m *model, r rule) [][]pass {
 		l.run(at, choice[at])
 		choice[at] = l.choose(at)
 		if to := m.taker[x]; to != none {
-			d := m.device[m.stage(to)]
+			d := m.on[to]
 			choice[d] = l.choose(int(d))
 		}
 	}
@@ -152,12 +163,11 @@ func (l *lister) choose(d int) chosen {
 		if !ok {
 			continue
 		}
-		phase := l.m.phase(x)
 		value := float64(start)
-		switch {
-		case phase == 0:
+		switch l.m.phase(x) {
+		case 0:
 			value += l.r.forward * float64(l.m.cost[x])
-		case phase == 2:
+		case 2:
 			value += l.r.weight * float64(l.m.cost[x])
 		}
 		if l.r.noise > 0 {

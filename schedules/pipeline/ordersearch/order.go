@@ -85,7 +85,7 @@ func (o *order) sort() bool {
 	return n == len(o.topo)
 }
 
-func (o *order) device(x pass) int { return int(o.m.device[o.m.stage(x)]) }
+func (o *order) device(x pass) int { return int(o.m.on[x]) }
 
 // before and after are the neighbours of a pass on its device.
 func (o *order) before(x pass) pass {

@@ -47,9 +47,11 @@ const none pass = -1
 // model is a problem in arrays.
 type model struct {
 	Problem
-	stages, phases, each int // each: passes of a stage and phase
-	device               []int32
-	cost                 []unit.Time // by pass
+	stages, phases, each int         // each: passes of a stage and phase
+	device               []int32     // by stage
+	cost                 []unit.Time // by pass, as what follows
+	on, kinds            []int32     // device; stage and phase in one number
+	phaseOf, adds        []int8      // adds: to the activations of the device when it is over
 	// A pass takes the output of giver, after lag, and that of an earlier phase of
 	// its own stage; taker and later are the other way round.
 	giver, earlier, taker, later []pass
@@ -105,9 +107,21 @@ func newModel(p Problem) (*model, error) {
 	m.device, m.cost = make([]int32, m.stages), make([]unit.Time, n)
 	m.giver, m.earlier, m.taker, m.later = fill(n, none), fill(n, none), fill(n, none), fill(n, none)
 	m.lagIn, m.lagOut = make([]unit.Time, n), make([]unit.Time, n)
+	m.on, m.kinds, m.phaseOf, m.adds = make([]int32, n), make([]int32, n), make([]int8, n), make([]int8, n)
 	m.work = make([][]pass, p.Shape.Devices)
 	for s := range m.device {
 		m.device[s] = int32(p.Placement.device(p.Shape, s))
+	}
+	for x := range pass(n) {
+		m.kinds[x] = x / pass(m.each)
+		m.phaseOf[x] = int8(m.kinds[x] % int32(m.phases))
+		m.on[x] = m.device[m.stage(x)]
+		switch m.phase(x) {
+		case 0:
+			m.adds[x] = 1
+		case m.phases - 1:
+			m.adds[x] = -1
+		}
 	}
 	total := 0.0
 	for x := range pass(n) {
@@ -118,7 +132,7 @@ func newModel(p Problem) (*model, error) {
 		}
 		m.cost[x] = cost
 		total += float64(cost) + float64(m.Costs.Comm)
-		d := m.device[slot.Stage]
+		d := m.on[x]
 		m.work[d] = append(m.work[d], x)
 		m.connect(x, int(slot.Stage), slot.Phase)
 	}
@@ -150,26 +164,16 @@ func (m *model) connect(x pass, stage int, phase pipeline.Phase) {
 		return
 	}
 	m.giver[x], m.taker[from] = from, x
-	if m.device[m.stage(from)] != m.device[stage] {
+	if m.on[from] != m.on[x] {
 		m.lagIn[x], m.lagOut[from] = m.Costs.Comm, m.Costs.Comm
 	}
 }
 
 func (m *model) pass(stage, phase, k int) pass { return pass((stage*m.phases+phase)*m.each + k) }
-func (m *model) stage(x pass) int              { return int(x) / m.each / m.phases }
-func (m *model) phase(x pass) int              { return int(x) / m.each % m.phases }
-func (m *model) kind(x pass) int               { return int(x) / m.each }
-
-// holds is what a pass adds to the activations of its device when it is over.
-func (m *model) holds(x pass) int {
-	switch m.phase(x) {
-	case 0:
-		return 1
-	case m.phases - 1:
-		return -1
-	}
-	return 0
-}
+func (m *model) kind(x pass) int               { return int(m.kinds[x]) }
+func (m *model) stage(x pass) int              { return int(m.kinds[x]) / m.phases }
+func (m *model) phase(x pass) int              { return int(m.phaseOf[x]) }
+func (m *model) holds(x pass) int              { return int(m.adds[x]) }
 
 // slot is a pass as a slot.
 func (m *model) slot(x pass) pipeline.Slot {

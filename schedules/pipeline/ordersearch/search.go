@@ -36,11 +36,10 @@ type Result struct {
 	Bound  Bound
 	Named  []Named // by name
 	// Start is what the best order grew from: a schedule's name, or "list".
-	Start     string
-	Listed    unit.Time // makespan of the best order of list scheduling
-	Steps     int64     // that were made
-	Judged    int64     // moves that were weighed
-	Improving bool      // the search found a shorter order than any it started from
+	Start  string
+	Listed unit.Time // makespan of the best order of list scheduling
+	Steps  int64     // that were made
+	Judged int64     // moves that were weighed
 }
 
 // Gap is by how much the order found may be longer than the best, relative to the
@@ -78,7 +77,7 @@ func Search(ctx context.Context, p Problem, opt Options) (*Result, error) {
 	}
 	for _, c := range outcome {
 		if c.span < best.span {
-			best, r.Improving = c, true
+			best = c
 		}
 	}
 	order := m.slots(best.word)

@@ -127,8 +127,8 @@ func (c *chain) advance() bool {
 // choose is the best move of the neighbourhood that is allowed, else the best.
 func (c *chain) choose() (proposal, bool) {
 	c.trace()
-	var best, any proposal
-	best.span, any.span = -1, -1
+	var best, forced proposal
+	best.span, forced.span = -1, -1
 	o := c.o
 	for lo := 0; lo < len(c.path); {
 		d := o.device(c.path[lo])
@@ -138,12 +138,12 @@ func (c *chain) choose() (proposal, bool) {
 		}
 		if hi > lo {
 			first, last := int(o.at[c.path[lo]]), int(o.at[c.path[hi]])
-			c.block(d, first, last, &best, &any)
+			c.block(d, first, last, &best, &forced)
 		}
 		lo = hi + 1
 	}
 	if best.span < 0 {
-		best = any
+		best = forced
 	}
 	return best, best.span >= 0
 }
@@ -204,26 +204,26 @@ func (c *chain) trace() {
 }
 
 // block proposes the moves of one block, at places first to last of a device.
-func (c *chain) block(d, first, last int, best, any *proposal) {
+func (c *chain) block(d, first, last int, best, forced *proposal) {
 	for i := max(first, last-reach); i < last; i++ {
-		c.later(d, i, last, best, any)
+		c.later(d, i, last, best, forced)
 		if last-i > 1 && c.rng.IntN(2) == 0 {
-			c.later(d, i, i+1+c.rng.IntN(last-i-1), best, any)
+			c.later(d, i, i+1+c.rng.IntN(last-i-1), best, forced)
 		}
 	}
 	for i := min(last, first+reach); i > first; i-- {
-		c.earlier(d, i, first, best, any)
+		c.earlier(d, i, first, best, forced)
 		if i-first > 1 && c.rng.IntN(2) == 0 {
-			c.earlier(d, i, i-1-c.rng.IntN(i-first-1), best, any)
+			c.earlier(d, i, i-1-c.rng.IntN(i-first-1), best, forced)
 		}
 		if m := c.o.m; m.Limit > 0 && !m.Fused && m.phase(c.o.word[d][i]) == 0 && int(c.o.held[d][first]) >= m.Limit-1 {
-			c.exchange(d, i, first, best, any)
+			c.exchange(d, i, first, best, forced)
 		}
 	}
 }
 
 // later proposes to move the pass at i behind that at place end, or as far as it may.
-func (c *chain) later(d, i, end int, best, any *proposal) {
+func (c *chain) later(d, i, end int, best, forced *proposal) {
 	o, m := c.o, c.o.m
 	word := o.word[d]
 	x := word[i]
@@ -270,11 +270,11 @@ func (c *chain) later(d, i, end int, best, any *proposal) {
 		next = max(next, o.needed(y)) + m.cost[y]
 		span = max(span, c.heads[k-i-1]+next)
 	}
-	c.propose(proposal{d, i, j, -1, span, 0}, banned, best, any)
+	c.propose(proposal{d, i, j, -1, span, 0}, banned, best, forced)
 }
 
 // earlier proposes to move the pass at i before that at place end, or as far as it may.
-func (c *chain) earlier(d, i, end int, best, any *proposal) {
+func (c *chain) earlier(d, i, end int, best, forced *proposal) {
 	o, m := c.o, c.o.m
 	word := o.word[d]
 	x := word[i]
@@ -325,12 +325,12 @@ func (c *chain) earlier(d, i, end int, best, any *proposal) {
 		free = max(free, o.ready(y)) + m.cost[y]
 		span = max(span, free+c.heads[i-1-k])
 	}
-	c.propose(proposal{d, i, to, -1, span, 0}, barred, best, any)
+	c.propose(proposal{d, i, to, -1, span, 0}, barred, best, forced)
 }
 
 // exchange proposes to move the forward at i before the pass at place to, and before
 // it a weight gradient that gives back what it takes.
-func (c *chain) exchange(d, i, to int, best, any *proposal) {
+func (c *chain) exchange(d, i, to int, best, forced *proposal) {
 	o, m := c.o, c.o.m
 	word := o.word[d]
 	x := word[i]
@@ -362,7 +362,7 @@ func (c *chain) exchange(d, i, to int, best, any *proposal) {
 			c.seq = append(c.seq, word[k])
 		}
 	}
-	c.propose(proposal{d, i, to, w, c.estimate(d, to), 0}, banned, best, any)
+	c.propose(proposal{d, i, to, w, c.estimate(d, to), 0}, banned, best, forced)
 }
 
 // estimate is the longest path through the passes of seq if they ran one behind
@@ -392,11 +392,11 @@ func (c *chain) estimate(d, lo int) unit.Time {
 
 // propose keeps the shortest proposal, of equal ones any; one that is forbidden
 // only where it leads to a new best or nothing else is left.
-func (c *chain) propose(p proposal, banned bool, best, any *proposal) {
+func (c *chain) propose(p proposal, banned bool, best, forced *proposal) {
 	c.judged++
 	into := best
 	if banned && p.span >= c.bestSpan {
-		into = any
+		into = forced
 	}
 	switch {
 	case into.span < 0 || p.span < into.span:
