@@ -53,35 +53,18 @@ func needsCosts(s pipeline.Schedule) bool {
 // all of them.
 func typicalCosts(s *lower.Step, dur []unit.Time) pipeline.Costs {
 	ranks := len(s.Lanes)
-	total, passes := [5][]unit.Time{}, [5][]unit.Time{} // by phase and rank; sends last
 	const sends = 4
-	for i := range total {
-		total[i], passes[i] = make([]unit.Time, ranks), make([]unit.Time, ranks)
-	}
-	last := make([]lower.Tag, ranks)
-	for id, w := range s.Program.Work {
-		lane, tag := s.Program.Lane[id], s.Tags[id]
-		rank := s.Program.Lanes[lane].Rank
-		at := int(tag.Phase)
-		switch {
-		case tag.Microbatch < 0:
-			continue
-		case s.Program.Works[w].Kind == program.Send:
-			at = sends
-			passes[at][rank]++
-		case lane != s.Lanes[rank].Compute:
-			continue
-		case passes[at][rank] == 0 || tag != last[rank]:
-			passes[at][rank]++
-			last[rank] = tag
+	total, passes := tally(s, dur, 5*ranks, func(rank int, tag lower.Tag, send bool) int {
+		if send {
+			return sends*ranks + rank
 		}
-		total[at][rank] += dur[w]
-	}
+		return int(tag.Phase)*ranks + rank
+	})
 	median := func(at int) unit.Time {
 		var means []unit.Time
-		for rank, n := range passes[at] {
-			if n > 0 {
-				means = append(means, total[at][rank]/n)
+		for i := at * ranks; i < (at+1)*ranks; i++ {
+			if n := passes[i]; n > 0 {
+				means = append(means, total[i]/n)
 			}
 		}
 		if len(means) == 0 {
@@ -91,6 +74,66 @@ func typicalCosts(s *lower.Step, dur []unit.Time) pipeline.Costs {
 		return means[len(means)/2]
 	}
 	return pipeline.Costs{F: max(median(int(pipeline.F)), 1), I: max(median(int(pipeline.I)), 1), W: max(median(int(pipeline.W)), 1), Comm: median(sends)}
+}
+
+// tally sums what the passes of a step take, and its sends, into bins, and counts
+// them. A pass of several ops is one.
+func tally(s *lower.Step, dur []unit.Time, bins int, bin func(rank int, tag lower.Tag, send bool) int) (total, number []unit.Time) {
+	total, number = make([]unit.Time, bins), make([]unit.Time, bins)
+	last := make([]lower.Tag, len(s.Lanes))
+	seen := make([]bool, len(s.Lanes))
+	for id, w := range s.Program.Work {
+		lane, tag := s.Program.Lane[id], s.Tags[id]
+		rank := s.Program.Lanes[lane].Rank
+		send := s.Program.Works[w].Kind == program.Send
+		if tag.Microbatch < 0 || !send && lane != s.Lanes[rank].Compute {
+			continue
+		}
+		at := bin(int(rank), tag, send)
+		if send || !seen[rank] || tag != last[rank] {
+			number[at]++
+		}
+		if !send {
+			last[rank], seen[rank] = tag, true
+		}
+		total[at] += dur[w]
+	}
+	return total, number
+}
+
+// StageCosts is what the passes of each global stage of a run take on average, and
+// what a send takes: the costs for which an order of its passes can be looked for.
+// A backward that is whole counts as one for inputs, and split is false where all are.
+func (r *Run) StageCosts() (stages []pipeline.Costs, send unit.Time, split bool) {
+	n := pipeline.Stages(r.Plan.Schedule, r.Plan.Shape)
+	const phases = 4 // F, B, I, W
+	total, number := tally(r.Step, r.prices.dur, n*phases+1, func(_ int, tag lower.Tag, send bool) int {
+		if send {
+			return n * phases
+		}
+		return int(tag.Stage)*phases + int(tag.Phase)
+	})
+	passes := make([]unit.Time, n*phases) // the ops of paired passes alternate, so that tally sees too many
+	for _, slots := range r.Plan.Order {
+		for _, slot := range slots {
+			passes[int(slot.Stage)*phases+int(slot.Phase)]++
+		}
+	}
+	mean := func(stage int, p pipeline.Phase) unit.Time {
+		i := stage*phases + int(p)
+		return total[i] / max(passes[i], 1)
+	}
+	stages = make([]pipeline.Costs, n)
+	for i := range stages {
+		c := pipeline.Costs{F: mean(i, pipeline.F), I: mean(i, pipeline.I), W: mean(i, pipeline.W)}
+		if c.I+c.W > 0 {
+			split = true
+		} else {
+			c.I = mean(i, pipeline.B)
+		}
+		stages[i] = c
+	}
+	return stages, total[n*phases] / max(number[n*phases], 1), split
 }
 
 // refits bounds the search for a limit that fits; each step takes off what is too much.

@@ -109,3 +109,34 @@ func TestTypicalCosts(t *testing.T) {
 		require.InEpsilon(t, float64(60*want.W), float64(got.W), 0.02)
 	})
 }
+
+// The costs of stages are means: over all passes they add up to what the compute
+// lanes are busy with between the step's own ops, whatever the schedule; stages with
+// an embedding or an output layer are dearer than the others.
+func TestStageCosts(t *testing.T) {
+	for _, values := range []map[string]any{
+		{"schedule.name": "zb_h1"}, {"schedule.name": "zbv", "parallel.vp": int64(2)}, {"schedule.name": "1f1b"},
+	} {
+		r := autoRun(t, values)
+		stages, send, split := r.StageCosts()
+		require.Equal(t, values["schedule.name"] != "1f1b", split)
+		require.Positive(t, send)
+		require.Len(t, stages, r.Plan.Shape.Devices*r.Plan.Shape.Virtual)
+		sum, busy := 0.0, 0.0
+		for _, c := range stages {
+			require.Positive(t, c.F)
+			require.Positive(t, c.I)
+			require.Equal(t, split, c.W > 0)
+			sum += float64(c.F+c.I+c.W) * float64(r.Plan.Microbatches)
+		}
+		for id, w := range r.Step.Program.Work {
+			lane, tag := r.Step.Program.Lane[id], r.Step.Tags[id]
+			if rank := r.Step.Program.Lanes[lane].Rank; tag.Microbatch >= 0 && lane == r.Step.Lanes[rank].Compute {
+				busy += float64(r.prices.dur[w])
+			}
+		}
+		require.InEpsilon(t, busy, sum, 1e-6)
+		last := len(stages) - 1
+		require.Greater(t, stages[last].F, stages[last-1].F)
+	}
+}

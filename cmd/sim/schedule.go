@@ -20,7 +20,7 @@ type scheduleCmd struct {
 	Microbatches int      `help:"Microbatches, m."`
 	Virtual      int      `help:"Model chunks a device, v; the schedule's least where absent."`
 	Slices       int      `help:"Slices a microbatch, n." default:"1"`
-	Cost         string   `default:"1,1,1" help:"Time of a forward pass, of a backward for inputs, of one for weights (F,B,W), of one chunk and slice; a fused backward takes B+W."`
+	Cost         string   `default:"1,1,1" help:"Time of a forward pass, of a backward for inputs, of one for weights (F,B,W), of one chunk and slice; a fused backward takes B+W. Or one F,B,W for each stage, with / between them."`
 	Comm         string   `default:"0" help:"Time of a transfer between two devices."`
 	Attention    string   `help:"Time F,B,W of causal attention in the mean pass, on top of the cost: it grows with the slice."`
 	StageFactors []string `name:"stage-factors" sep:"," help:"Factors on the cost, one a stage (p x v)."`

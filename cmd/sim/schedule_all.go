@@ -112,6 +112,8 @@ func (c *scheduleCmd) checkAlone() error {
 	}
 	p, m := c.Stages, c.Microbatches
 	switch {
+	case strings.Contains(c.Cost, "/"):
+		return fmt.Errorf("--cost has the costs of each stage, which are for one schedule: all take one F,B,W")
 	case c.JSON && c.Markdown:
 		return fmt.Errorf("--json and --markdown: one of them")
 	case p < 2 || m < 1:

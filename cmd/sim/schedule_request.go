@@ -248,16 +248,22 @@ func (q *scheduleRequest) sizes(c *scheduleCmd, order pipeline.Schedule, params 
 // price reads the costs in decimals and scales them to whole units of time.
 func (q *scheduleRequest) price(c *scheduleCmd, params map[string]string) error {
 	texts := map[string]string{"comm": c.Comm}
-	for flag, list := range map[string]string{"cost": c.Cost, "attention": c.Attention} {
-		parts := strings.Split(list, ",")
-		if list == "" && flag == "attention" {
+	triples := strings.Split(c.Cost, "/")
+	lists := map[string]string{"attention": c.Attention}
+	for i, triple := range triples {
+		lists[fmt.Sprint("cost", i)] = triple
+	}
+	for _, key := range slices.Sorted(maps.Keys(lists)) {
+		flag := strings.TrimRight(key, "0123456789")
+		parts := strings.Split(lists[key], ",")
+		if lists[key] == "" && flag == "attention" {
 			parts = []string{"0", "0", "0"}
 		}
 		if len(parts) != 3 {
-			return fmt.Errorf("--%s is %q, want three numbers F,B,W", flag, list)
+			return fmt.Errorf("--%s is %q, want three numbers F,B,W", flag, lists[key])
 		}
 		for i, x := range parts {
-			texts[flag+"FBW"[i:i+1]] = strings.TrimSpace(x)
+			texts[key+"FBW"[i:i+1]] = strings.TrimSpace(x)
 		}
 	}
 	if s, ok := params["S"]; ok {
@@ -283,9 +289,14 @@ func (q *scheduleRequest) price(c *scheduleCmd, params map[string]string) error 
 	}
 	q.scale = int64(math.Pow10(decimals))
 	at := func(key string) unit.Time { return unit.Time(math.Round(values[key] * float64(q.scale))) }
-	q.costs = pipeline.Costs{F: at("costF"), I: at("costB"), W: at("costW"), Comm: at("comm")}
-	var v pipeline.Variation
-	v.Attention = pipeline.Costs{F: at("attentionF"), I: at("attentionB"), W: at("attentionW")}
+	of := func(key string) pipeline.Costs {
+		return pipeline.Costs{F: at(key + "F"), I: at(key + "B"), W: at(key + "W"), Comm: at("comm")}
+	}
+	q.costs = of("cost0")
+	if len(triples) > 1 {
+		return q.priceStages(c, len(triples), of)
+	}
+	v := pipeline.Variation{Attention: of("attention")}
 	for _, text := range c.StageFactors {
 		x, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 		if err != nil {
@@ -302,5 +313,21 @@ func (q *scheduleRequest) price(c *scheduleCmd, params map[string]string) error 
 	}
 	q.costs = varied
 	q.notes = append(q.notes, "Costs differ from pass to pass and are rounded to a millionth.")
+	return nil
+}
+
+// priceStages is price where every stage has costs of its own.
+func (q *scheduleRequest) priceStages(c *scheduleCmd, given int, of func(key string) pipeline.Costs) error {
+	if want := pipeline.Stages(q.order, q.shape); given != want {
+		return fmt.Errorf("--cost has the costs of %d stages, want one F,B,W for all or one for each of %d", given, want)
+	}
+	if c.Attention != "" || len(c.StageFactors) > 0 {
+		return fmt.Errorf("--cost has the costs of each stage: --attention and --stage-factors are for one F,B,W")
+	}
+	stages := make([]pipeline.Costs, given)
+	for i := range stages {
+		stages[i] = of(fmt.Sprint("cost", i))
+	}
+	q.costs = pipeline.ByStage(stages, q.costs.Comm)
 	return nil
 }

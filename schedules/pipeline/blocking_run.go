@@ -162,7 +162,7 @@ func (r *programRun) pass(d int, now []Slot) error {
 				return r.early(d, slot, key)
 			}
 		}
-		dev.free += r.c.at(slot)
+		dev.free += r.c.At(slot)
 	}
 	for _, slot := range now {
 		r.t.Start[d] = append(r.t.Start[d], start)

@@ -29,7 +29,7 @@ func MEPipePieces(s Shape, pieces, limit int, c Costs) (*Timing, error) {
 	}
 	cut := map[unit.Time][]unit.Time{} // at whole units of time, adding up to the weight gradient
 	return MEPipeCut(s, func(slot Slot) []unit.Time {
-		whole, n := c.at(slot), unit.Time(pieces)
+		whole, n := c.At(slot), unit.Time(pieces)
 		if _, known := cut[whole]; !known {
 			upTo := func(k unit.Time) unit.Time { return whole/n*k + whole%n*k/n }
 			for k := range n {
@@ -228,7 +228,7 @@ func (r *piecesRun) step(d int) int {
 	for cost, due := r.piece(d); due && r.clock(d)+cost <= arrival; cost, due = r.piece(d) {
 		r.putPiece(d)
 	}
-	r.put(d, slot, max(r.clock(d), arrival), r.c.at(slot))
+	r.put(d, slot, max(r.clock(d), arrival), r.c.At(slot))
 	r.ended[r.key(slot)] = r.clock(d)
 	if slot.Phase == F {
 		r.held[d]++

@@ -18,8 +18,8 @@ type Costs struct {
 	Vary func(Slot) unit.Time
 }
 
-// at is the duration of a slot's pass.
-func (c *Costs) at(s Slot) unit.Time {
+// At is the duration of a slot's pass.
+func (c *Costs) At(s Slot) unit.Time {
 	if c.Vary != nil {
 		return c.Vary(s)
 	}
@@ -220,7 +220,7 @@ func (r *run) step(d int) int {
 		if !ok {
 			return 0
 		}
-		start, end = max(start, arrival), end+r.c.at(slot)
+		start, end = max(start, arrival), end+r.c.At(slot)
 	}
 	end += start
 	for _, slot := range now {
@@ -349,7 +349,7 @@ func (t *Timing) finish(c *Costs) {
 	for d, slots := range t.Order {
 		held, heldInput := 0, 0
 		for _, slot := range slots {
-			t.Busy[d] += c.at(slot)
+			t.Busy[d] += c.At(slot)
 			if slot.Phase == F {
 				held++
 				heldInput++

@@ -59,6 +59,12 @@ func (c Costs) Varied(v Variation, s Shape, stages int) (Costs, error) {
 	return c, nil
 }
 
+// ByStage is costs that differ from stage to stage: those of each global stage, whose
+// own transfer times play no part.
+func ByStage(stages []Costs, comm unit.Time) Costs {
+	return Costs{Comm: comm, Vary: func(slot Slot) unit.Time { return stages[slot.Stage].of(slot.Phase) }}
+}
+
 // BalancedSlices cuts a sequence of length tokens into n slices of equal work
 // where the first x tokens take linear*x + quadratic*x^2, as Seq1F1B does
 // (arXiv:2406.03488). The lengths are in tokens and not rounded.

@@ -195,7 +195,7 @@ func (r *vocabularyRun) step(d int) bool {
 	if at > 0 {
 		start = max(start, r.t.End[d][at-1])
 	}
-	end := start + r.c.at(slot)
+	end := start + r.c.At(slot)
 	r.t.Start[d], r.t.End[d] = append(r.t.Start[d], start), append(r.t.End[d], end)
 	r.ends[slot] = end
 	if k := shareOf(slot); slot.Phase == S {
