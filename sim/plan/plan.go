@@ -81,6 +81,28 @@ type Groups struct {
 
 // New lays a resolved scenario out.
 func New(s *scenarios.Scenario) (*Plan, error) {
+	return lay(s, func(p *Plan) (err error) {
+		if p.Order, err = p.Schedule.Order(p.Shape); err != nil {
+			return err
+		}
+		for _, order := range p.Order {
+			p.Held = append(p.Held, stagesOf(order))
+		}
+		return nil
+	})
+}
+
+// Sketch is New without the order of passes: sizes alone, for those who know what
+// a schedule's ranks hold. held tells the stages of each rank, ascending.
+func Sketch(s *scenarios.Scenario, held func(pipeline.Schedule, pipeline.Shape) ([][]int, error)) (*Plan, error) {
+	return lay(s, func(p *Plan) (err error) {
+		p.Held, err = held(p.Schedule, p.Shape)
+		return err
+	})
+}
+
+// lay lays a scenario out; order fills in Held and, where it is wanted, Order.
+func lay(s *scenarios.Scenario, order func(*Plan) error) (*Plan, error) {
 	p := &Plan{Scenario: s, Model: &s.Model}
 	for i := range p.Model.Layers {
 		if kept := p.keptBy(i); *kept == nil {
@@ -100,6 +122,9 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 		return nil, err
 	}
 	if err := p.schedule(); err != nil {
+		return nil, err
+	}
+	if err := order(p); err != nil {
 		return nil, err
 	}
 	if err := p.layStages(); err != nil {
@@ -190,16 +215,10 @@ func (p *Plan) schedule() error {
 	if err := s.Check(p.Shape); err != nil {
 		return fmt.Errorf("schedule %s: %w", sc.Name, err)
 	}
-	if p.Order, err = s.Order(p.Shape); err != nil {
-		return err
-	}
-	for _, order := range p.Order {
-		p.Held = append(p.Held, stagesOf(order))
-	}
 	return nil
 }
 
-// stagesOf is the stages that have passes in an order, ascending.
+// stagesOf is the stages that have passes in a rank's order, ascending.
 func stagesOf(order []pipeline.Slot) []int {
 	var out []int
 	for _, slot := range order {
