@@ -108,7 +108,10 @@ func peakAtLeast(p *plan.Plan, f *orderFacts) float64 {
 	for rank, held := range p.Held {
 		whole, weights := make([]int64, len(held)), make([]int64, len(held))
 		for i, stage := range held {
-			whole[i], weights[i] = int64(p.ActivationBytes(stage)), int64(p.WeightGradBytes(stage))
+			whole[i] = int64(p.ActivationBytes(stage))
+			if p.Scenario.Training.Finetune == "none" { // else weight gradients take no time, and leave no trace
+				weights[i] = int64(p.WeightGradBytes(stage))
+			}
 		}
 		most := int64(0)
 		if f.guess || p.Scenario.Schedule.Offload > 0 { // one pass is held while it runs

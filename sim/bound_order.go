@@ -126,9 +126,6 @@ func (r *rankFacts) read(slots []pipeline.Slot, held []int) {
 		switch s.Phase {
 		case pipeline.F:
 			live[h]++
-			if i+1 == len(slots) || slots[i+1].Phase != pipeline.F {
-				sets.add(live)
-			}
 		case pipeline.B:
 			live[h]--
 		case pipeline.I:
@@ -137,6 +134,10 @@ func (r *rankFacts) read(slots []pipeline.Slot, held []int) {
 		case pipeline.W:
 			live[n+h]--
 			weights[h]++
+		}
+		grows := s.Phase == pipeline.F || s.Phase == pipeline.I // half a backward pass may leave more than it frees
+		if grows && (i+1 == len(slots) || slots[i+1].Phase != pipeline.F) {
+			sets.add(live)
 		}
 		if s.Phase == pipeline.B || s.Phase == pipeline.I {
 			r.lastInput = s

@@ -149,41 +149,45 @@ func (t *timeBound) gathers(r int, start unit.Time) (unit.Time, error) {
 	if t.pure || !first && !every {
 		return 0, nil
 	}
-	end, took, err := t.buckets(int(t.facts.ranks[r].first.Stage), true, pipeline.F, start)
-	return end - start - took, err
+	stage := int(t.facts.ranks[r].first.Stage)
+	end, err := t.buckets(stage, true, pipeline.F, start)
+	if err != nil {
+		return 0, err
+	}
+	before, err := t.world.prices.sequence(t.parts.Buckets(stage, true, false, false)[0].Gather)
+	return max(end-start-t.pass[pipeline.F][stage], before-start, 0), err
 }
 
 // buckets runs a pass of a stage that starts at a time beside its collectives, all of
 // which could start at zero (of parameters) or behind their part (of gradients), and
-// returns when both have ended and how long the parts take.
-func (t *timeBound) buckets(stage int, gathers bool, phase pipeline.Phase, start unit.Time) (end, took unit.Time, err error) {
+// returns when both have ended, without what the host needs.
+func (t *timeBound) buckets(stage int, gathers bool, phase pipeline.Phase, start unit.Time) (end unit.Time, err error) {
 	times := t.world.partTimes(t.plan)
 	st := t.plan.Stages[stage]
 	at, comm := start, unit.Time(0)
 	for _, b := range t.parts.Buckets(stage, gathers, !gathers, phase != pipeline.F) {
 		part, err := t.stretch(times, st, b.First, b.Layers, b.Embedding, b.Head, phase)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		gather, err := t.world.prices.sequence(b.Gather)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		reduce, err := t.world.prices.sequence(b.Reduce)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
-		d := t.least(part, false)
 		comm += gather
 		if gather > 0 {
 			at = max(at, comm)
 		}
-		at, took = at+d, took+d
+		at += t.least(part, false)
 		if reduce > 0 {
 			comm = max(comm, at) + reduce
 		}
 	}
-	return max(at, comm), took, nil
+	return max(at, comm), nil
 }
 
 // reduces is how long after its last pass a rank has its gradients, and how long
@@ -202,7 +206,7 @@ func (t *timeBound) reduces(r int) (tail, least unit.Time, err error) {
 	if least, err = t.world.prices.sequence(bs[len(bs)-1].Reduce); err != nil {
 		return 0, 0, err
 	}
-	end, _, err := t.buckets(int(slot.Stage), false, slot.Phase, 0)
+	end, err := t.buckets(int(slot.Stage), false, slot.Phase, 0)
 	return max(end-t.pass[slot.Phase][slot.Stage], least), least, err
 }
 
