@@ -109,7 +109,7 @@ func peakAtLeast(p *plan.Plan, f *orderFacts) float64 {
 		whole, weights := make([]int64, len(held)), make([]int64, len(held))
 		for i, stage := range held {
 			whole[i] = int64(p.ActivationBytes(stage))
-			if p.Scenario.Training.Finetune == "none" { // else weight gradients take no time, and leave no trace
+			if f.split && p.Scenario.Training.Finetune == "none" { // else weight gradients take no time, and leave no trace
 				weights[i] = int64(p.WeightGradBytes(stage))
 			}
 		}
@@ -140,8 +140,9 @@ type timeBound struct {
 	parts *lower.Parts
 	pure  bool // only the compute lane's work is sure
 
-	pass  [4][]unit.Time // by phase and stage
-	sends map[[2]int]unit.Time
+	pass    [4][]unit.Time // by phase and stage
+	sends   map[[2]int]unit.Time
+	buckets map[bucketsOf][]bucketTime
 }
 
 // makespan is a lower bound of the end of the last op.
@@ -189,7 +190,7 @@ func (t *timeBound) passes() error {
 			t.pass[phase][i] = t.least(sum, true)
 		}
 	}
-	t.sends = map[[2]int]unit.Time{}
+	t.sends, t.buckets = map[[2]int]unit.Time{}, map[bucketsOf][]bucketTime{}
 	return nil
 }
 

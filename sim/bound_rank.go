@@ -2,7 +2,6 @@ package sim
 
 import (
 	"orrery/schedules/pipeline"
-	"orrery/sim/lower"
 	"orrery/sim/unit"
 )
 
@@ -52,7 +51,8 @@ func (t *timeBound) rank(r int) (unit.Time, error) {
 		}
 		ready = max(ready, on)
 	}
-	return max(ready, t.lane(r)), nil
+	lane, err := t.lane(r)
+	return max(ready, lane), err
 }
 
 // drain is when the microbatch of a backward pass that ends at a time has come to
@@ -150,44 +150,65 @@ func (t *timeBound) gathers(r int, start unit.Time) (unit.Time, error) {
 		return 0, nil
 	}
 	stage := int(t.facts.ranks[r].first.Stage)
-	end, err := t.buckets(stage, true, pipeline.F, start)
+	bs, err := t.cut(stage, true, pipeline.F)
 	if err != nil {
 		return 0, err
 	}
-	before, err := t.world.prices.sequence(t.parts.Buckets(stage, true, false, false)[0].Gather)
-	return max(end-start-t.pass[pipeline.F][stage], before-start, 0), err
+	return max(endOf(bs, start)-start-t.pass[pipeline.F][stage], bs[0].gather-start, 0), nil
 }
 
-// buckets runs a pass of a stage that starts at a time beside its collectives, all of
-// which could start at zero (of parameters) or behind their part (of gradients), and
-// returns when both have ended, without what the host needs.
-func (t *timeBound) buckets(stage int, gathers bool, phase pipeline.Phase, start unit.Time) (end unit.Time, err error) {
-	times := t.world.partTimes(t.plan)
-	st := t.plan.Stages[stage]
-	at, comm := start, unit.Time(0)
+// bucketTime is a part of a pass with what its collectives take.
+type bucketTime struct{ part, gather, reduce unit.Time }
+
+type bucketsOf struct {
+	stage   int
+	gathers bool
+	phase   pipeline.Phase
+}
+
+// cut are the parts of a stage's pass with the collectives of parameters, or else of
+// gradients.
+func (t *timeBound) cut(stage int, gathers bool, phase pipeline.Phase) ([]bucketTime, error) {
+	k := bucketsOf{stage, gathers, phase}
+	if known, ok := t.buckets[k]; ok {
+		return known, nil
+	}
+	times, st := t.world.partTimes(t.plan), t.plan.Stages[stage]
+	var out []bucketTime
 	for _, b := range t.parts.Buckets(stage, gathers, !gathers, phase != pipeline.F) {
 		part, err := t.stretch(times, st, b.First, b.Layers, b.Embedding, b.Head, phase)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		gather, err := t.world.prices.sequence(b.Gather)
-		if err != nil {
-			return 0, err
+		of := bucketTime{part: t.least(part, false)}
+		if of.gather, err = t.world.prices.sequence(b.Gather); err != nil {
+			return nil, err
 		}
-		reduce, err := t.world.prices.sequence(b.Reduce)
-		if err != nil {
-			return 0, err
+		if of.reduce, err = t.world.prices.sequence(b.Reduce); err != nil {
+			return nil, err
 		}
-		comm += gather
-		if gather > 0 {
+		out = append(out, of)
+	}
+	t.buckets[k] = out
+	return out, nil
+}
+
+// endOf is when a pass that starts at a time and its collectives have ended, without
+// what the host needs. Collectives of parameters could start at zero, those of
+// gradients behind their part.
+func endOf(buckets []bucketTime, start unit.Time) unit.Time {
+	at, comm := start, unit.Time(0)
+	for _, b := range buckets {
+		if b.gather > 0 {
+			comm += b.gather
 			at = max(at, comm)
 		}
-		at += t.least(part, false)
-		if reduce > 0 {
-			comm = max(comm, at) + reduce
+		at += b.part
+		if b.reduce > 0 {
+			comm = max(comm, at) + b.reduce
 		}
 	}
-	return max(at, comm), nil
+	return max(at, comm)
 }
 
 // reduces is how long after its last pass a rank has its gradients, and how long
@@ -202,42 +223,36 @@ func (t *timeBound) reduces(r int) (tail, least unit.Time, err error) {
 	if !last && !every || t.pure || t.facts.guess || slot.Phase != pipeline.B && slot.Phase != pipeline.W {
 		return 0, 0, nil
 	}
-	bs := t.parts.Buckets(int(slot.Stage), false, true, true)
-	if least, err = t.world.prices.sequence(bs[len(bs)-1].Reduce); err != nil {
+	bs, err := t.cut(int(slot.Stage), false, slot.Phase)
+	if err != nil {
 		return 0, 0, err
 	}
-	end, err := t.buckets(int(slot.Stage), false, slot.Phase, 0)
-	return max(end-t.pass[slot.Phase][slot.Stage], least), least, err
+	least = bs[len(bs)-1].reduce
+	return max(endOf(bs, 0)-t.pass[slot.Phase][slot.Stage], least), least, nil
 }
 
 // lane is how long a rank's collectives take one after the other where every pass
 // has some (FSDP without a pipeline).
-func (t *timeBound) lane(r int) unit.Time {
+func (t *timeBound) lane(r int) (sum unit.Time, err error) {
 	_, gathers := t.parts.Gathers()
 	_, reduces := t.parts.Reduces()
-	if !gathers && !reduces {
-		return 0
-	}
-	sum := unit.Time(0)
 	for i, stage := range t.facts.held[r] {
-		for phase, n := range t.facts.ranks[r].passes[i] {
-			backward := pipeline.Phase(phase) != pipeline.F
-			if n == 0 || pipeline.Phase(phase) == pipeline.I {
-				continue
-			}
-			for _, b := range t.parts.Buckets(stage, gathers, reduces && backward, backward) {
-				sum += unit.Time(n) * (t.known(b.Gather) + t.known(b.Reduce))
+		for at, n := range t.facts.ranks[r].passes[i] {
+			phase := pipeline.Phase(at)
+			for _, of := range []struct{ carries, gathers bool }{
+				{gathers && phase != pipeline.I, true}, {reduces && (phase == pipeline.B || phase == pipeline.W), false}} {
+				if n == 0 || !of.carries {
+					continue
+				}
+				bs, err := t.cut(stage, of.gathers, phase)
+				if err != nil {
+					return 0, err
+				}
+				for _, b := range bs {
+					sum += unit.Time(n) * (b.gather + b.reduce)
+				}
 			}
 		}
 	}
-	return sum
-}
-
-// known is sequence of ops that have been priced before, nothing where they have not.
-func (t *timeBound) known(ops []lower.Op) unit.Time {
-	d, err := t.world.prices.sequence(ops)
-	if err != nil {
-		return 0
-	}
-	return d
+	return sum, nil
 }

@@ -41,7 +41,8 @@ type Plan struct {
 	hottest []Hottest  // by pipeline rank; nil without Routing
 	expert  [3]float64 // what experts keep for a pass at an even load; with Routing
 
-	kept [2][]models.ActPart // what a layer keeps for its backward pass: a dense one's, that of a mixture of experts
+	kept  [2][]models.ActPart // what a layer keeps for its backward pass: a dense one's, that of a mixture of experts
+	sizes [2]layerSizes       // of those layers
 	// Batches are the shapes of the passes of each microbatch, one pass or with
 	// consistency regularisation two, of a model that lists its layers; nil where
 	// sequences are whole.
@@ -118,6 +119,7 @@ func lay(s *scenarios.Scenario, order func(*Plan) error) (*Plan, error) {
 	p.drawBatches()
 	pad := max(tr.VocabPad, 1) * par.TP
 	p.Vocab = (s.Model.Vocab + pad - 1) / pad * pad
+	p.sizeLayers()
 	if err := p.layTowers(); err != nil {
 		return nil, err
 	}
@@ -146,11 +148,14 @@ func lay(s *scenarios.Scenario, order func(*Plan) error) (*Plan, error) {
 }
 
 // keptBy is what the layer keeps; all dense layers are alike, and so are the others.
-func (p *Plan) keptBy(layer int64) *[]models.ActPart {
+func (p *Plan) keptBy(layer int64) *[]models.ActPart { return &p.kept[p.alike(layer)] }
+
+// alike is 1 for a mixture of experts, 0 for a dense layer.
+func (p *Plan) alike(layer int64) int {
 	if p.Model.IsMoE(layer) {
-		return &p.kept[1]
+		return 1
 	}
-	return &p.kept[0]
+	return 0
 }
 
 func (p *Plan) layStages() error {
