@@ -173,4 +173,3 @@ func (p *prices) sequence(ops []lower.Op) (sum unit.Time, err error) {
 	}
 	return sum, nil
 }
-

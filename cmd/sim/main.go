@@ -48,6 +48,7 @@ type cli struct {
 	Prefill   prefillCmd   `cmd:"" help:"Simulate requests to a served model: time to the first token."`
 	Check     checkCmd     `cmd:"" help:"Validate a scenario and print it with the origin of every value."`
 	Sweep     sweepCmd     `cmd:"" help:"Simulate a scenario at many points."`
+	Search    searchCmd    `cmd:"" help:"Find the best layout of a scenario: parallelism, microbatch, schedule, recomputation."`
 	Results   resultsCmd   `cmd:"" help:"Show, query and export what a sweep found."`
 	Show      showCmd      `cmd:"" help:"Show one model."`
 	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, packers, distributions, balancers, profiles, scenarios, plans, sweeps."`

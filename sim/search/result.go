@@ -52,6 +52,19 @@ type Point struct {
 	at     int // of the candidate; -1 for the scenario's own
 }
 
+// Of is the point's value of an objective.
+func (p *Point) Of(o Objective) float64 {
+	switch o {
+	case Cost:
+		return p.USDPerTTokens
+	case Memory:
+		return p.PeakMemoryGiB
+	case Energy:
+		return p.MWhPerTTokens
+	}
+	return p.StepTimeS
+}
+
 // Standing is the scenario's own layout, and what its step takes more than the best
 // one's.
 type Standing struct {

@@ -37,7 +37,8 @@ type Options struct {
 	Fixed        []string // own axes that keep the scenario's value
 	MaxMemoryGiB float64  // 0: what the GPU has
 	Assumptions  Assumptions
-	NoFront      bool // leave out the front
+	MaxGPUs      int64 // try other numbers of GPUs, up to so many; 0: the scenario's
+	NoFront      bool  // leave out the front
 	// Simulations and Time end a search early; 0 is no limit.
 	Simulations int
 	Time        time.Duration
@@ -91,7 +92,7 @@ func Run(ctx context.Context, base *scenarios.Base, name string, opt Options) (*
 	if opt.Workers <= 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
-	sp, err := newSpace(base, opt.Set, opt.Axes, opt.Fixed)
+	sp, err := newSpace(base, &opt)
 	if err != nil {
 		return nil, err
 	}

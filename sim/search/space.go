@@ -36,7 +36,8 @@ const maxGroups = 2_000_000
 
 var errTooLarge = fmt.Errorf("more than %d combinations; --fix or --axis leave some out", maxGroups)
 
-func newSpace(base *scenarios.Base, set []scenarios.Override, asked []Axis, fixed []string) (*space, error) {
+func newSpace(base *scenarios.Base, opt *Options) (*space, error) {
+	set, asked, fixed := opt.Set, opt.Axes, opt.Fixed
 	res, err := base.Resolve(set)
 	if err != nil {
 		return nil, err
@@ -64,6 +65,9 @@ func newSpace(base *scenarios.Base, set []scenarios.Override, asked []Axis, fixe
 	}
 	for _, key := range ownAxes {
 		a := axis{Axis: Axis{Key: key, Values: usual(sp.own, key)}}
+		if key == keyGPUs && opt.MaxGPUs > 0 {
+			a.Values = machines(sp.own, opt.MaxGPUs)
+		}
 		_, a.file = written[key]
 		if i := slices.IndexFunc(asked, func(a Axis) bool { return a.Key == key }); i >= 0 {
 			a.Values, a.asked = asked[i].Values, true
@@ -81,6 +85,18 @@ func newSpace(base *scenarios.Base, set []scenarios.Override, asked []Axis, fixe
 		sp.reset = append(sp.reset, scenarios.Override{Key: "training.global_batch", Value: sp.own.Training.GlobalBatch})
 	}
 	return sp, nil
+}
+
+// machines are numbers of GPUs: of one node and of powers of two, and the scenario's,
+// up to a limit.
+func machines(s *scenarios.Scenario, most int64) (out []any) {
+	for n := s.Cluster.GPUsPerNode; n <= most; n *= 2 {
+		out = append(out, n)
+	}
+	if s.Cluster.GPUs <= most {
+		out = with(out, s.Cluster.GPUs)
+	}
+	return out
 }
 
 func (sp *space) tries(key string) bool {
@@ -321,7 +337,18 @@ func (sp *space) scenario(g group, recompute int) (*scenarios.Scenario, error) {
 func (sp *space) settings(g group, recompute int) []string {
 	var out []string
 	for _, o := range sp.overrides(g, recompute) {
-		out = append(out, setting(o))
+		if !sp.says(o) {
+			out = append(out, setting(o))
+		}
 	}
 	return out
+}
+
+// says reports whether the scenario's text says the same, and no axis anything else.
+func (sp *space) says(o scenarios.Override) bool {
+	i := slices.IndexFunc(sp.axes, func(a axis) bool { return a.Key == o.Key })
+	if i < 0 || !sp.axes[i].file || len(sp.axes[i].Values) > 1 || !slices.Contains(ownAxes, o.Key) {
+		return false
+	}
+	return text(o.Value) == text(sp.ownValue(o.Key)) && !slices.ContainsFunc(sp.set, func(s scenarios.Override) bool { return s.Key == o.Key })
 }
