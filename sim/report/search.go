@@ -28,7 +28,7 @@ func Search(w io.Writer, r *search.Result, top int, colour bool) error {
 	}
 	p.whyNot(r)
 	a := r.Assumptions
-	p.para(fmt.Sprintf("money and energy assume %g USD a GPU and hour, %g USD a kWh, GPUs at %g of their power limit, %g W beside each GPU, and %g times that for the building",
+	p.para(fmt.Sprintf("cost and MWh are of 1e12 tokens and assume %g USD a GPU and hour, %g USD a kWh, GPUs at %g of their power limit, %g W beside each GPU, and %g times that for the building",
 		a.USDPerGPUHour, a.USDPerKWh, a.Load, a.HostWPerGPU, a.PUE))
 	return p.err
 }
@@ -87,10 +87,10 @@ func count(n int) string {
 }
 
 func figures(q *search.Point) table.Row {
-	return table.Row{seconds(q.StepTimeS), fmt.Sprintf("%.1f GiB", q.PeakMemoryGiB), fmt.Sprintf("%.1f %%", 100*q.MFU), dollars(q.USDPerTTokens), fmt.Sprintf("%.3g", q.MWhPerTTokens)}
+	return table.Row{seconds(q.StepTimeS), fmt.Sprintf("%.1f GiB", q.PeakMemoryGiB), fmt.Sprintf("%.1f %%", 100*q.MFU), dollars(q.USDPerTTokens), fmt.Sprintf("%.4g", q.MWhPerTTokens)}
 }
 
-var figureHeads = table.Row{"step", "peak", "MFU", "1e12 tokens", "MWh"}
+var figureHeads = table.Row{"step", "peak", "MFU", "cost", "MWh"}
 
 // bests are the first points with what they set, and the scenario as it stands.
 func (p *printer) bests(r *search.Result, top int) {
@@ -144,14 +144,17 @@ func change(s float64) string {
 	return fmt.Sprintf("%+.3g s", s)
 }
 
-// hanging prints a paragraph whose later lines start below the first one's text.
+// hanging prints a paragraph whose later lines are indented. A short lead stands
+// before the text, a long one is part of it.
 func (p *printer) hanging(lead, s string) {
-	indent := strings.Repeat(" ", min(len([]rune(lead)), 8))
-	for i, line := range strings.Split(text.WrapSoft(s, Width-len([]rune(lead))), "\n") {
-		if i > 0 {
-			lead = indent
-		}
+	const indent = "        "
+	n := len([]rune(lead))
+	if n > 2*len(indent) {
+		s, lead, n = strings.TrimLeft(lead, " ")+s, lead[:len(lead)-len(strings.TrimLeft(lead, " "))], len(indent)
+	}
+	for _, line := range strings.Split(text.WrapSoft(s, Width-n), "\n") {
 		p.printf("%s%s\n", lead, strings.TrimRight(line, " "))
+		lead = indent[:min(n, len(indent))]
 	}
 }
 
@@ -240,6 +243,9 @@ func (p *printer) whyNot(r *search.Result) {
 	}
 }
 
+// shownGap is the relative gap that a reason mentions.
+const shownGap = 1e-3
+
 func (p *printer) reason(r *search.Result, why *search.Reason) string {
 	switch {
 	case why.Best:
@@ -252,7 +258,7 @@ func (p *printer) reason(r *search.Result, why *search.Reason) string {
 		return why.Why
 	}
 	s := fmt.Sprintf("%s (%+.1f %%)", value(r.Objective, why.Objective), 100*why.Over)
-	if why.Bound < why.Objective {
+	if why.Bound < why.Objective*(1-shownGap) {
 		s += fmt.Sprintf(" or down to %s", value(r.Objective, why.Bound))
 	}
 	if why.Over == 0 {
