@@ -152,7 +152,7 @@ func (t *partTimes) of(k partOf) (partTime, error) {
 		out = partTime{time: bp.Time, launches: bp.Launches}
 		for i, op := range b.Ops {
 			// Attention of the first slice sees fewer keys than that of the others.
-			if op.Lane == lower.Compute && !(t.sliced && op.Class == lower.Attention) {
+			if op.Lane == lower.Compute && (!t.sliced || op.Class != lower.Attention) {
 				out.compute += bp.Dur[i]
 			}
 		}

@@ -52,7 +52,7 @@ func (c *searchCmd) Run(ctx context.Context, std *streams) error {
 	if err != nil {
 		return badInput(err)
 	}
-	opt, err := c.options()
+	opt, limit, err := c.options()
 	if err != nil {
 		return badInput(err)
 	}
@@ -60,6 +60,11 @@ func (c *searchCmd) Run(ctx context.Context, std *streams) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal kills
+	if limit > 0 {
+		var done context.CancelFunc
+		ctx, done = context.WithTimeout(ctx, limit)
+		defer done()
+	}
 	bar := newSearchProgress(std)
 	opt.Progress = bar.at
 	res, err := search.Run(ctx, base, strings.TrimSuffix(filepath.Base(c.File), ".toml"), opt)
@@ -89,23 +94,24 @@ func (c *searchCmd) Run(ctx context.Context, std *streams) error {
 	return err
 }
 
-// options are the flags as the search takes them.
-func (c *searchCmd) options() (opt search.Options, err error) {
+// options are the flags as the search takes them, and the time that it has; 0 is no
+// limit.
+func (c *searchCmd) options() (opt search.Options, limit time.Duration, err error) {
 	opt = search.Options{Objective: search.Objective(c.Objective), MaxMemoryGiB: c.MaxMemory, MaxGPUs: c.MaxGPUs, NoFront: c.NoFront, Workers: c.Workers, Assumptions: c.assumptions()}
 	if c.Workers < 0 || c.Top < 0 || c.MaxMemory < 0 || c.MaxGPUs < 0 {
-		return opt, errors.New("--workers, --top, --max-memory and --max-gpus must be 0 or more")
+		return opt, 0, errors.New("--workers, --top, --max-memory and --max-gpus must be 0 or more")
 	}
 	for _, text := range c.Set {
 		o, err := scenarios.ParseOverride(text)
 		if err != nil {
-			return opt, err
+			return opt, 0, err
 		}
 		opt.Set = append(opt.Set, o)
 	}
 	for _, text := range c.Axis {
 		a, err := search.ParseAxis(text)
 		if err != nil {
-			return opt, fmt.Errorf("--axis: %w", err)
+			return opt, 0, fmt.Errorf("--axis: %w", err)
 		}
 		opt.Axes = append(opt.Axes, a)
 	}
@@ -120,11 +126,11 @@ func (c *searchCmd) options() (opt search.Options, err error) {
 	if c.Budget != "" {
 		if n, err := strconv.Atoi(c.Budget); err == nil && n > 0 {
 			opt.Simulations = n
-		} else if opt.Time, err = time.ParseDuration(c.Budget); err != nil || opt.Time <= 0 {
-			return opt, fmt.Errorf("--budget is %q, must be a number of simulations from 1 or a time such as 30s", c.Budget)
+		} else if limit, err = time.ParseDuration(c.Budget); err != nil || limit <= 0 {
+			return opt, 0, fmt.Errorf("--budget is %q, must be a number of simulations from 1 or a time such as 30s", c.Budget)
 		}
 	}
-	return opt, nil
+	return opt, limit, nil
 }
 
 // assumptions are a capacity plan's defaults, but for what the user gives.

@@ -64,9 +64,11 @@ func (p *printer) searched(r *search.Result) {
 		return
 	}
 	s = "least " + objectives[r.Objective].name + ": " + value(r.Objective, r.Best.Of(r.Objective))
-	switch {
-	case r.Gap == 0:
+	switch r.Bound {
+	case r.Best.Of(r.Objective):
 		s += ", proven: nothing in the space is better"
+	case 0:
+		s += "; how far that is from the best is not known, since not all points have bounds"
 	default:
 		s += fmt.Sprintf("; nothing in the space is below %s (gap %.2g %%)", value(r.Objective, r.Bound), 100*r.Gap)
 	}

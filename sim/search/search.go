@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"orrery/calibrate"
 	"orrery/scenarios"
@@ -39,11 +38,9 @@ type Options struct {
 	Assumptions  Assumptions
 	MaxGPUs      int64 // try other numbers of GPUs, up to so many; 0: the scenario's
 	NoFront      bool  // leave out the front
-	// Simulations and Time end a search early; 0 is no limit.
-	Simulations int
-	Time        time.Duration
-	Workers     int // 0: one for each thread that may run Go code
-	Progress    func(Progress)
+	Simulations  int   // end after so many; 0 is no limit
+	Workers      int   // 0: one for each thread that may run Go code
+	Progress     func(Progress)
 }
 
 // Progress is how far a search is.
@@ -82,12 +79,12 @@ type search struct {
 	result     *Result
 	refusals   map[refusal]string // the first reason by axis and value
 	best       int                // candidate; -1: none yet
-	deadline   time.Time
 }
 
 type refusal struct{ axis, value int }
 
-// Run searches the space of a scenario. When ctx ends it returns what it has.
+// Run searches the space of a scenario. When ctx ends, at its deadline say, it returns
+// what it has.
 func Run(ctx context.Context, base *scenarios.Base, name string, opt Options) (*Result, error) {
 	if opt.Workers <= 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
@@ -101,16 +98,13 @@ func Run(ctx context.Context, base *scenarios.Base, name string, opt Options) (*
 	}
 	s := &search{opt: opt, sp: sp, profile: shared(), best: -1, refusals: map[refusal]string{},
 		result: &Result{Name: name, Objective: opt.Objective, Assumptions: opt.Assumptions, Front: []Point{}, Points: []Point{}, Reasons: []Reason{}}}
-	if opt.Time > 0 {
-		s.deadline = time.Now().Add(opt.Time)
-	}
 	if s.groups, err = sp.walk(); err != nil {
 		return nil, err
 	}
+	s.standing(ctx)
 	if err := s.bound(ctx); err != nil {
 		return nil, err
 	}
-	s.standing(ctx)
 	s.findBest(ctx)
 	if !opt.NoFront {
 		s.findFront(ctx)
@@ -144,8 +138,9 @@ func (s *search) stopped(ctx context.Context) bool {
 	case s.result.Stopped != "":
 	case ctx.Err() != nil:
 		s.result.Stopped = "interrupted"
-	case !s.deadline.IsZero() && time.Now().After(s.deadline):
-		s.result.Stopped = "out of time"
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			s.result.Stopped = "out of time"
+		}
 	case s.opt.Simulations > 0 && s.result.Counts.Simulated >= s.opt.Simulations:
 		s.result.Stopped = "out of simulations"
 	}
@@ -210,8 +205,10 @@ func (s *search) bound(ctx context.Context) error {
 		bounds[i] = root.Fork()
 	}
 	loose := make([]string, len(s.groups))
-	stop := func() bool { return ctx.Err() != nil || !s.deadline.IsZero() && time.Now().After(s.deadline) }
-	s.each(len(s.groups), stop, func(worker, i int) {
+	stop := func() bool { return ctx.Err() != nil }
+	stride := stride(len(s.groups))
+	s.each(len(s.groups), stop, func(worker, k int) {
+		i := k * stride % len(s.groups)
 		list, enumerated, reason, l := s.boundGroup(bounds[worker], int32(i), last)
 		out[i], why[i], loose[i] = list, reason, l
 		count.Lock()
@@ -252,6 +249,24 @@ func (s *search) bound(ctx context.Context) error {
 		return errors.New("no point of the space is valid" + first)
 	}
 	return nil
+}
+
+// stride is a step that leads once through all of n groups, far from each to the next:
+// where time ends the bounds early, what has been bounded is from all over the space.
+func stride(n int) int {
+	const golden = 0.618
+	step := max(int(golden*float64(n)), 1)
+	for gcd(step, n) != 1 {
+		step++
+	}
+	return step
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // boundGroup bounds the points that differ in recomputation.
@@ -370,7 +385,9 @@ func (s *search) standing(ctx context.Context) {
 func (s *search) findBest(ctx context.Context) {
 	order := s.sorted(func(c *candidate) float64 { return s.objective(c, c.timeS, c.memory) })
 	at := 0
-	for at < len(order) && !s.stopped(ctx) {
+	// Where the time was too short for all bounds, one batch is still simulated.
+	late := s.best < 0 && s.stopped(ctx) && errors.Is(ctx.Err(), context.DeadlineExceeded)
+	for ; at < len(order) && (late || !s.stopped(ctx)); late = false {
 		var next []int
 		for at < len(order) && len(next) < batch && s.canBeat(&s.candidates[order[at]]) {
 			next = append(next, order[at])

@@ -340,4 +340,3 @@ func BenchmarkSearch(b *testing.B) {
 	b.ReportMetric(float64(points)/b.Elapsed().Seconds(), "points/s")
 	b.ReportMetric(float64(points)/float64(b.N), "points")
 }
-
