@@ -89,7 +89,7 @@ func (c *searchCmd) Run(ctx context.Context, std *streams) error {
 		}
 	}
 	if err == nil && res.Best == nil {
-		err = checkFailed(errors.New("nothing that was looked at fits"))
+		err = checkFailed(errors.New(res.Nothing()))
 	}
 	return err
 }

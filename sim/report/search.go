@@ -20,7 +20,7 @@ func Search(w io.Writer, r *search.Result, top int, colour bool) error {
 	p.printf("%s\n%s\n\n", p.paint(text.Bold, name), strings.Repeat("─", len([]rune(name))))
 	p.searched(r)
 	if r.Best == nil {
-		p.para(p.paint(text.FgRed, "nothing that was looked at fits"))
+		p.para(p.paint(text.FgRed, r.Nothing()))
 		p.printf("\n")
 	} else {
 		p.bests(r, top)

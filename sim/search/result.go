@@ -21,6 +21,14 @@ type Result struct {
 	Assumptions Assumptions `json:"assumptions"`
 }
 
+// Nothing says why there is no best point.
+func (r *Result) Nothing() string {
+	if r.Counts.Simulated == 0 && r.Stopped != "" {
+		return "nothing was simulated: " + r.Stopped
+	}
+	return "nothing that was looked at fits"
+}
+
 // Counts are numbers of points.
 type Counts struct {
 	Enumerated    int `json:"enumerated"`

@@ -385,8 +385,7 @@ func (s *search) standing(ctx context.Context) {
 func (s *search) findBest(ctx context.Context) {
 	order := s.sorted(func(c *candidate) float64 { return s.objective(c, c.timeS, c.memory) })
 	at := 0
-	// Where the time was too short for all bounds, one batch is still simulated.
-	late := s.best < 0 && s.stopped(ctx) && errors.Is(ctx.Err(), context.DeadlineExceeded)
+	late := s.stopped(ctx) // before all had bounds: one batch is still simulated
 	for ; at < len(order) && (late || !s.stopped(ctx)); late = false {
 		var next []int
 		for at < len(order) && len(next) < batch && s.canBeat(&s.candidates[order[at]]) {
