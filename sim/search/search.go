@@ -271,7 +271,8 @@ func gcd(a, b int) int {
 
 // boundGroup bounds the points that differ in recomputation.
 func (s *search) boundGroup(b *sim.Bounds, g int32, last *axis) (out []candidate, enumerated int, why, loose string) {
-	scenario, err := s.sp.scenario(s.groups[g], omitted)
+	plain := scenarios.Override{Key: keyRecompute, Value: "none"} // what the text says may be more than this layout has
+	scenario, err := s.sp.base.Scenario(append(s.sp.overrides(s.groups[g], omitted), plain))
 	if err != nil {
 		return nil, 1, scenarios.Reason(err), ""
 	}
