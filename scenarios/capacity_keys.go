@@ -119,3 +119,14 @@ func capacityKeys() []*capacityField {
 		f("expect.source", "Where the value was published.", func(c *Capacity) any { return &lastExpected(c).Source }, def("", "")),
 	}
 }
+
+// CapacityDefault is the default of a key of capacity plans and where it is from, for
+// other commands that assume the same; nil of a key that has none.
+func CapacityDefault(key string) (value any, from string) {
+	for _, f := range capacitySchema {
+		if f.key == key {
+			return f.def, f.from
+		}
+	}
+	return nil, ""
+}

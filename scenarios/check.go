@@ -168,15 +168,25 @@ func (r *resolver) checkSharding() {
 }
 
 func (r *resolver) checkTraining() {
-	t, m := &r.s.Training, &r.s.Model
+	t := &r.s.Training
 	for _, key := range []string{"training.lora_rank", "training.lora_targets"} {
 		if t.Finetune != "lora" && r.wrote(key) {
 			r.fail([]string{key}, "finetune is "+t.Finetune, show(r.given[key].raw), `training.finetune = "lora"`)
 		}
 	}
-	rc := t.Recompute
-	if most := slices.Max(r.s.Parallel.LayersPerStage); rc.Layers > most {
-		r.fail([]string{"training.recompute"}, "more layers than a stage has", show(rc.String()), fmt.Sprintf("full:1 to full:%d", most))
+	for _, e := range checkRecompute(&r.s) {
+		r.fail([]string{e.Key}, e.Msg, e.Found, e.Allowed)
+	}
+}
+
+// checkRecompute says what is wrong with what a scenario recomputes.
+func checkRecompute(s *Scenario) (problems []*Error) {
+	rc, m := s.Training.Recompute, &s.Model
+	wrong := func(msg, allowed string) {
+		problems = append(problems, &Error{Key: "training.recompute", Msg: msg, Found: show(rc.String()), Allowed: allowed})
+	}
+	if most := slices.Max(s.Parallel.LayersPerStage); rc.Layers > most {
+		wrong("more layers than a stage has", fmt.Sprintf("full:1 to full:%d", most))
 	}
 	for _, part := range rc.Parts {
 		ok, why := true, ""
@@ -189,9 +199,23 @@ func (r *resolver) checkTraining() {
 			ok, why = m.FFN > 0, "the model has no dense layers"
 		}
 		if !ok {
-			r.fail([]string{"training.recompute"}, why, show(rc.String()), "parts that the model has")
+			wrong(why, "parts that the model has")
 		}
 	}
+	return problems
+}
+
+// Recomputing is the scenario with another training.recompute, which no other key
+// follows from. The error is the one that the key would have in a file.
+func (s *Scenario) Recomputing(text string) (*Scenario, error) {
+	rc, err := ParseRecompute(text)
+	if err != nil {
+		err.Key = "training.recompute"
+		return nil, err
+	}
+	other := *s
+	other.Training.Recompute = rc
+	return &other, join(checkRecompute(&other))
 }
 
 func (r *resolver) checkOrder() {

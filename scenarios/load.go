@@ -111,19 +111,33 @@ func (r *resolver) givenAt(raw any, key string, where located) *given {
 	return g
 }
 
-// set takes an override. The value is TOML; what is not TOML is a text, so that
-// names need no quotes.
+// set takes an override.
 func (r *resolver) set(text string) {
-	key, value, ok := strings.Cut(text, "=")
-	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
-	if !ok || key == "" {
-		r.problems = append(r.problems, &Error{File: setFile, Msg: "not an override", Found: show(text), Allowed: "path.to.key=value"})
+	o, err := ParseOverride(text)
+	if err != nil {
+		r.problems = append(r.problems, err)
 		return
 	}
-	var raw any = value
-	var tree map[string]any
-	if _, err := toml.Decode("v = "+value, &tree); err == nil && len(tree) == 1 {
-		raw = tree["v"]
+	r.accept(&given{raw: o.Value, file: setFile}, o.Key)
+}
+
+// ParseOverride reads "path.to.key=value". The value is TOML; what is not TOML is a
+// text, so that names need no quotes.
+func ParseOverride(text string) (Override, *Error) {
+	key, value, ok := strings.Cut(text, "=")
+	key = strings.TrimSpace(key)
+	if !ok || key == "" {
+		return Override{}, &Error{File: setFile, Msg: "not an override", Found: show(text), Allowed: "path.to.key=value"}
 	}
-	r.accept(&given{raw: raw, file: setFile}, key)
+	return Override{key, ParseValue(value)}, nil
+}
+
+// ParseValue reads a value as TOML, or as a text.
+func ParseValue(text string) any {
+	text = strings.TrimSpace(text)
+	var tree map[string]any
+	if _, err := toml.Decode("v = "+text, &tree); err == nil && len(tree) == 1 {
+		return tree["v"]
+	}
+	return text
 }

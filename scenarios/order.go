@@ -53,6 +53,8 @@ func Schedules() []NamedSchedule {
 // once their prices are known. The error of an unknown name suggests the nearest one.
 func (s *Schedule) Order() (pipeline.Schedule, error) {
 	switch {
+	case s.Name == "":
+		return nil, errors.New("no schedule has been chosen")
 	case s.Name == vocab1F1B:
 		return pipeline.Vocabulary1F1B{Barriers: int(s.Barriers)}, nil
 	case s.Name == mePipe && s.WeightPieces:

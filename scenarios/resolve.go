@@ -107,22 +107,10 @@ func (r *resolver) unknownKey(g *given, key string) {
 	r.problems = append(r.problems, e)
 }
 
-// resolve runs the steps in order; each step needs the earlier ones to have
-// succeeded, so the first errors reported are the most telling.
+// resolve settles all keys and tells where each value came from.
 func (r *resolver) resolve() (*Resolved, error) {
-	r.from = map[string]string{}
-	steps := []func(){
-		r.baseModel, r.baseTowers, r.takeGiven, r.servingDefaults, r.plainDefaults, r.orderFile, r.model, r.towers, r.machine, r.grid, r.presetDefaults, r.expertGrid,
-		r.stages, r.fabric, r.schedule, r.lateDefaults, r.towerGrid, r.readLoads, r.readTrace, r.check,
-	}
-	for _, step := range steps {
-		if len(r.problems) > 0 {
-			break
-		}
-		step()
-	}
-	if len(r.problems) > 0 {
-		return nil, join(r.problems)
+	if err := r.complete(); err != nil {
+		return nil, err
 	}
 	res := &Resolved{Scenario: r.s}
 	for _, f := range schema {
@@ -135,6 +123,26 @@ func (r *resolver) resolve() (*Resolved, error) {
 		}
 	}
 	return res, nil
+}
+
+// complete runs the steps in order; each step needs the earlier ones to have
+// succeeded, so the first errors reported are the most telling.
+func (r *resolver) complete() error {
+	r.from = map[string]string{}
+	steps := []func(){
+		r.baseModel, r.baseTowers, r.takeGiven, r.servingDefaults, r.plainDefaults, r.orderFile, r.model, r.towers, r.machine, r.grid, r.presetDefaults, r.expertGrid,
+		r.stages, r.fabric, r.schedule, r.lateDefaults, r.towerGrid, r.readLoads, r.readTrace, r.check,
+	}
+	for _, step := range steps {
+		if len(r.problems) > 0 {
+			break
+		}
+		step()
+	}
+	if len(r.problems) > 0 {
+		return join(r.problems)
+	}
+	return nil
 }
 
 // takeGiven stores what the author wrote.

@@ -48,7 +48,7 @@ type cli struct {
 	Prefill   prefillCmd   `cmd:"" help:"Simulate requests to a served model: time to the first token."`
 	Check     checkCmd     `cmd:"" help:"Validate a scenario and print it with the origin of every value."`
 	Sweep     sweepCmd     `cmd:"" help:"Simulate a scenario at many points."`
-	Search    searchCmd    `cmd:"" help:"Search for what is best: the order of a pipeline."`
+	Search    searchCmd    `cmd:"" help:"Find the best layout of a scenario (parallelism, microbatch, schedule, recomputation), or with --schedule an order of a pipeline."`
 	Results   resultsCmd   `cmd:"" help:"Show, query and export what a sweep found."`
 	Show      showCmd      `cmd:"" help:"Show one model."`
 	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, packers, distributions, balancers, profiles, scenarios, plans, sweeps."`
@@ -84,6 +84,7 @@ func runMain(ctx context.Context, args []string, std *streams) (code int) {
 	done := -1
 	parser, err := kong.New(&c, kong.Name("sim"), kong.Description("A simulator of GPU clusters that train large models."),
 		kong.Writers(std.out, std.err), kong.Exit(func(n int) { done = n }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.ExplicitGroups([]kong.Group{{Key: layoutGroup, Title: "For a layout:"}, {Key: orderGroup, Title: "For an order of a pipeline, with --schedule:"}}),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std))
 	if err != nil {
 		fmt.Fprintln(std.err, "sim: internal error:", err)

@@ -2,77 +2,71 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"orrery/sim/search"
 )
 
-var (
-	consoleBlock = regexp.MustCompile("(?s)(```console\n\\$ sim ((?:[^\n]*\\\\\n)*[^\n]*)\n)(.*?)(```\n)")
-	fileBlock    = regexp.MustCompile("(?s)<!-- file: ([a-z.]+) -->\n```[a-z]*\n(.*?)```\n")
-)
+// searchDocs describes the fields of `sim search --json`.
+var searchDocs = []struct {
+	of     reflect.Type
+	fields [][2]string
+}{
+	{reflect.TypeFor[search.Result](), [][2]string{
+		{"name", "the scenario's file"}, {"objective", "what is least: `step_time` (s), `cost` (USD per 1e12 tokens), `memory` (GiB), `energy` (MWh per 1e12 tokens)"},
+		{"counts", "points: `enumerated`, `refused` by the scenario language, `valid`; of these `pruned_by_memory`, `pruned_by_bound`, `simulated` (of which `do_not_fit` and `cannot_be_run`), `not_considered` where the search ended early"},
+		{"best", "a point, see below; null where nothing fits"}, {"bound", "nothing in the space is below, in the objective's unit"}, {"gap", "(best - bound) / best; 0 is proven"},
+		{"stopped", "why it ended early: `interrupted`, `out of time`, `out of simulations`"},
+		{"as_it_stands", "the scenario's own layout, as a point, with `parts` and `rest_s` as of a reason"},
+		{"front", "points that no other one is as good as in time, memory and money, fastest first"}, {"front_complete", "whether every other point is provably covered by one of them"},
+		{"reasons", "of each value of each axis, see below"}, {"points", "all that were simulated, best first"},
+		{"loose_bounds", "why some points have no bound"}, {"assumptions", "`usd_per_gpu_hour`, `usd_per_kwh`, `host_w_per_gpu`, `load`, `pue`"}}},
+	{reflect.TypeFor[search.Point](), [][2]string{
+		{"set", "overrides that make it of the scenario, as `sim run --set` takes them"}, {"values", "of the axes, by key"}, {"step_time_s", "s"}, {"bound_s", "the bound of its step time, s"},
+		{"peak_memory_gib", "GiB"}, {"fits", "the GPU and the limits of the search"}, {"gpus", ""}, {"mfu", "model FLOP/s over the peak"},
+		{"usd_per_1e12_tokens", "rent and electricity"}, {"mwh_per_1e12_tokens", "with the building's share"}, {"schedule", "that ran"}}},
+	{reflect.TypeFor[search.Reason](), [][2]string{
+		{"key", "the axis"}, {"value", "as `--set` takes it"}, {"best", "the best point has it"}, {"valid", "points with it"}, {"why", "where no point with it was simulated that fits"},
+		{"least_memory_gib", "that one needs, where none fits"}, {"objective", "of the best simulated point with it"}, {"bound", "no point with it is below"}, {"over", "objective over that of the best of all, less 1"},
+		{"parts", "`name`, `change_s`: rows of the step's breakdown, the largest changes from the best point to that one"}, {"rest_s", "the other rows together"}, {"set", "what else differs from the best point"}}},
+}
 
-// docs/better-schedule.md shows what its commands print, run one after the other in a
-// folder with its files: run this test with -update.
+// The tables of docs/search.md are generated: run this test with -update. Every
+// field is documented, in its order.
 func TestSearchDocsAreCurrent(t *testing.T) {
-	if testing.Short() {
-		t.Skip("seconds of searching: not with -short")
+	var text bytes.Buffer
+	for _, d := range searchDocs {
+		fmt.Fprintf(&text, "| field of the %s | meaning |\n|---|---|\n", strings.ToLower(d.of.Name()))
+		at := 0
+		for i := range d.of.NumField() {
+			name, _, _ := strings.Cut(d.of.Field(i).Tag.Get("json"), ",")
+			if name == "" {
+				continue
+			}
+			require.Less(t, at, len(d.fields), name)
+			require.Equal(t, name, d.fields[at][0])
+			fmt.Fprintf(&text, "| `%s` | %s |\n", name, d.fields[at][1])
+			at++
+		}
+		require.Equal(t, len(d.fields), at)
+		text.WriteString("\n")
 	}
-	path, err := filepath.Abs("../../docs/better-schedule.md")
-	require.NoError(t, err)
+	const path = "../../docs/search.md"
 	have, err := os.ReadFile(path)
 	require.NoError(t, err)
-	t.Chdir(t.TempDir())
-	files := fileBlock.FindAllStringSubmatch(string(have), -1)
-	require.NotEmpty(t, files)
-	for _, f := range files {
-		require.NoError(t, os.WriteFile(f[1], []byte(f[2]), 0o644))
-	}
-	commands := 0
-	want := consoleBlock.ReplaceAllStringFunc(string(have), func(block string) string {
-		m := consoleBlock.FindStringSubmatch(block)
-		commands++
-		return m[1] + simPrints(t, m[2]) + m[4]
-	})
-	require.Equal(t, 6, commands)
-	want = between(t, want, "memory", memoryTable(t))
+	block := regexp.MustCompile(`(?s)<!-- result -->\n.*?<!-- end -->`)
+	require.True(t, block.Match(have))
+	want := block.ReplaceAllLiteralString(string(have), "<!-- result -->\n\n"+text.String()+"<!-- end -->")
 	if *update {
 		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
 		return
 	}
-	require.Equal(t, want, string(have), "docs/better-schedule.md is not current: go test ./cmd/sim -run Docs -update")
-}
-
-// simPrints runs a command line of a page.
-func simPrints(t *testing.T, line string) string {
-	var out, errs bytes.Buffer
-	args := strings.Fields(strings.ReplaceAll(line, "\\\n", " "))
-	code := runMain(context.Background(), args, &streams{out: &out, err: &errs})
-	require.Zero(t, code, "%s: %s", line, errs.String())
-	return out.String()
-}
-
-// memoryTable is the order found and the best named schedule by memory.
-func memoryTable(t *testing.T) string {
-	var b strings.Builder
-	b.WriteString("\n| activations | found | over the bound | best named | makespan | longer by |\n|--:|--:|--:|---|--:|--:|\n")
-	for _, limit := range []int{10, 12, 14, 16} {
-		text := simPrints(t, fmt.Sprintf("search --schedule --stages 8 --virtual 2 --placement v --microbatches 24 --cost 18.522,18.086,9.337 --comm 0.601 --memory-limit %d --budget 4000 --json", limit))
-		r := searchReport{scheduleReport: &scheduleReport{}} // its own pointer json cannot set
-		require.NoError(t, json.Unmarshal([]byte(text), &r))
-		for _, n := range r.Compared {
-			if n.Fits { // the first is the shortest
-				fmt.Fprintf(&b, "| %d | %.1f | %.2f %% | `%s` | %.1f | %.2f %% |\n", limit, r.Makespan, 100*r.Gap, n.Schedule, n.Makespan, 100*n.Over)
-				break
-			}
-		}
-	}
-	return b.String() + "\n"
+	require.Equal(t, want, string(have), "docs/search.md is not current: go test ./cmd/sim -run Docs -update")
 }

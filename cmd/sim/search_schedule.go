@@ -22,8 +22,6 @@ import (
 // scheduleSearch is `sim search --schedule`: the shortest pipeline order that can be
 // found under costs that are given, next to the named schedules.
 type scheduleSearch struct {
-	From         string   `placeholder:"SCENARIO" help:"Take sizes, placement and costs, in ms, from a scenario's own schedule and prices."`
-	Set          []string `sep:"none" placeholder:"KEY=VALUE" help:"With --from, change a key of the scenario."`
 	Stages       int      `help:"Devices of the pipeline, p."`
 	Microbatches int      `help:"Microbatches, m."`
 	Virtual      int      `help:"Model chunks a device, v; 1 where absent."`
@@ -36,8 +34,6 @@ type scheduleSearch struct {
 	Whole        bool     `help:"Keep backward passes whole; else each is split and its weight gradient may be put off."`
 	MemoryLimit  float64  `name:"memory-limit" help:"Most activations that a device may hold (of one chunk and slice); 0 is no limit."`
 	Seed         uint64   `default:"1" help:"Seed of the search."`
-	Budget       string   `default:"40000" help:"Steps of the search, or a time such as 30s. With steps the same command finds the same order on any machine."`
-	Threads      int      `default:"0" help:"Threads that search; 0 is all cores. With a budget in steps the order does not depend on it."`
 	CSV          string   `name:"csv" placeholder:"FILE" help:"Write the order in PyTorch's pipeline grammar, which schedule file and scenarios read."`
 	LP           string   `name:"lp" placeholder:"FILE" help:"Write the problem as an integer program in CPLEX's LP format, for a solver."`
 	SVG          string   `name:"svg" placeholder:"FILE" help:"Draw a picture."`
@@ -78,12 +74,13 @@ type namedRow struct {
 // maxSteps is more than a day's.
 const maxSteps = 1_000_000_000
 
-func (c *scheduleSearch) run(ctx context.Context, std *streams, json bool) error {
-	q, problem, err := c.problem(ctx)
+// order searches; sc has the scenario and what else both searches take.
+func (c *scheduleSearch) order(ctx context.Context, std *streams, sc *searchCmd) error {
+	q, problem, err := c.problem(ctx, sc.File, sc.Set)
 	if err != nil {
 		return badInput(err)
 	}
-	opt, err := c.options()
+	opt, err := c.limits(sc.Budget, sc.Workers)
 	if err != nil {
 		return badInput(err)
 	}
@@ -99,25 +96,25 @@ func (c *scheduleSearch) run(ctx context.Context, std *streams, json bool) error
 	if err != nil {
 		return badInput(err)
 	}
-	if json {
+	if sc.JSON {
 		return writeJSON(std.out, r)
 	}
 	return r.print(std, q, found, c.Gantt)
 }
 
 // problem is what is searched for, and the request that prints it.
-func (c *scheduleSearch) problem(ctx context.Context) (*scheduleRequest, ordersearch.Problem, error) {
+func (c *scheduleSearch) problem(ctx context.Context, file string, sets []string) (*scheduleRequest, ordersearch.Problem, error) {
 	q := &scheduleRequest{name: "found"}
 	p := ordersearch.Problem{Fused: c.Whole, Limit: int(c.MemoryLimit)}
 	if !(c.MemoryLimit >= 0 && c.MemoryLimit <= ordersearch.MaxPasses) {
 		return nil, p, fmt.Errorf("--memory-limit is %g, must be 0 (none) to %d activations", c.MemoryLimit, ordersearch.MaxPasses)
 	}
-	if c.From != "" {
-		err := c.scenario(ctx, q, &p)
+	if file != "" {
+		err := c.scenario(ctx, file, sets, q, &p)
 		return q, p, err
 	}
-	if len(c.Set) > 0 {
-		return nil, p, fmt.Errorf("--set changes a key of a scenario: it needs --from")
+	if len(sets) > 0 {
+		return nil, p, fmt.Errorf("--set changes a key of a scenario, and none is given")
 	}
 	q.shape = pipeline.Shape{Devices: c.Stages, Virtual: cmp.Or(c.Virtual, 1), Microbatches: c.Microbatches, Slices: cmp.Or(c.Slices, 1)}
 	if s := q.shape; s.Devices < 1 || s.Microbatches < 1 || s.Virtual < 1 || s.Slices < 1 {
@@ -139,7 +136,7 @@ func (c *scheduleSearch) problem(ctx context.Context) (*scheduleRequest, orderse
 }
 
 // scenario is problem with the sizes and costs of a scenario's run.
-func (c *scheduleSearch) scenario(ctx context.Context, q *scheduleRequest, p *ordersearch.Problem) error {
+func (c *scheduleSearch) scenario(ctx context.Context, file string, sets []string, q *scheduleRequest, p *ordersearch.Problem) error {
 	for _, flag := range []struct {
 		name string
 		set  bool
@@ -148,56 +145,57 @@ func (c *scheduleSearch) scenario(ctx context.Context, q *scheduleRequest, p *or
 		{"cost", c.Cost != ""}, {"comm", c.Comm != ""}, {"attention", c.Attention != ""}, {"stage-factors", len(c.StageFactors) > 0},
 	} {
 		if flag.set {
-			return fmt.Errorf("--%s: with --from the scenario says it; --set changes a key of that", flag.name)
+			return fmt.Errorf("--%s: the scenario says it; --set changes a key of that", flag.name)
 		}
 	}
-	res, err := scenarios.Load(c.From, c.Set)
+	res, err := scenarios.Load(file, sets)
 	if err != nil {
 		return err
 	}
 	run, err := sim.Simulate(ctx, &res.Scenario, sim.Options{NoAdvice: true})
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.From, err)
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	name, place := run.Scenario.Schedule.Name, func(q ordersearch.Placement) bool {
 		return q.Holds(run.Plan.Schedule, run.Plan.Shape)
 	}
 	if _, nested := run.Plan.Schedule.(pipeline.Multimodal); nested || pipeline.Replicas(run.Plan.Schedule) > 1 {
-		return fmt.Errorf("%s: orders are searched for an LLM alone whose stages are held once; schedule %s is another kind", c.From, name)
+		return fmt.Errorf("%s: orders are searched for an LLM alone whose stages are held once; schedule %s is another kind", file, name)
 	}
 	all := ordersearch.Placements()
 	at := slices.IndexFunc(all, place)
 	if at < 0 {
-		return fmt.Errorf("%s: schedule %s places stages in none of the ways that are searched", c.From, name)
+		return fmt.Errorf("%s: schedule %s places stages in none of the ways that are searched", file, name)
 	}
 	stages, send, split := run.StageCosts()
 	q.shape = run.Plan.Shape
 	q.shape.Group, q.shape.Slices = 0, max(q.shape.Slices, 1)
 	q.scale = int64(unit.Seconds(1e-3))
 	q.costs = pipeline.ByStage(stages, send)
-	q.notes = append(q.notes, fmt.Sprintf("Times are in ms: the mean passes of each stage and the mean send of %s with schedule %s.", c.From, name))
+	q.notes = append(q.notes, fmt.Sprintf("Times are in ms: the mean passes of each stage and the mean send of %s with schedule %s.", file, name))
 	if !split && !p.Fused {
-		return fmt.Errorf("%s: schedule %s does not split backward passes, so that it does not say what their halves take: --whole keeps them whole, --set schedule.name=zb_h1 or zbv splits them", c.From, name)
+		return fmt.Errorf("%s: schedule %s does not split backward passes, so that it does not say what their halves take: --whole keeps them whole, --set schedule.name=zb_h1 or zbv splits them", file, name)
 	}
 	p.Shape, p.Placement, p.Costs = q.shape, all[at], q.costs
 	return nil
 }
 
-func (c *scheduleSearch) options() (ordersearch.Options, error) {
-	opt := ordersearch.Options{Seed: c.Seed, Threads: c.Threads}
-	if c.Threads < 0 {
-		return opt, fmt.Errorf("--threads is %d, must be 0 or more", c.Threads)
+func (c *scheduleSearch) limits(budget string, workers int) (ordersearch.Options, error) {
+	opt := ordersearch.Options{Seed: c.Seed, Threads: workers}
+	if workers < 0 {
+		return opt, fmt.Errorf("--workers is %d, must be 0 or more", workers)
 	}
-	if steps, err := strconv.Atoi(c.Budget); err == nil {
+	budget = cmp.Or(budget, "40000")
+	if steps, err := strconv.Atoi(budget); err == nil {
 		if steps < 0 || steps > maxSteps {
 			return opt, fmt.Errorf("--budget is %d, must be 0 to %d steps, or a time", steps, maxSteps)
 		}
 		opt.Steps = steps
 		return opt, nil
 	}
-	limit, err := time.ParseDuration(c.Budget)
+	limit, err := time.ParseDuration(budget)
 	if err != nil || limit <= 0 {
-		return opt, fmt.Errorf("--budget is %q, must be a number of steps such as 40000 or a time such as 30s", c.Budget)
+		return opt, fmt.Errorf("--budget is %q, must be a number of steps such as 40000 or a time such as 30s", budget)
 	}
 	stop := make(chan struct{})
 	time.AfterFunc(limit, func() { close(stop) })

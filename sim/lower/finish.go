@@ -75,10 +75,15 @@ func (l *lowering) update(r int, ready program.OpID) {
 		return program.Work{Name: "optimizer", Kind: program.Optimizer}, Work{Blocks: []Use{{&b, 1}}}
 	})
 	op := l.add(lanes.Compute, w, tag, ready)
-	overlapped := l.fw.OverlapParamGather || (l.s.Parallel.ZeRO == 3 && len(l.ranks) == 1)
-	if l.sharded() && !overlapped && l.trains() {
+	if l.gathersAtEnd() {
 		l.add(lanes.DP, l.bucketWork(&bucket{p: p, kind: program.ParamGather}), tag, op)
 	}
+}
+
+// gathersAtEnd reports whether parameters are gathered once they have been updated.
+func (l *lowering) gathersAtEnd() bool {
+	overlapped := l.fw.OverlapParamGather || (l.s.Parallel.ZeRO == 3 && len(l.ranks) == 1)
+	return l.sharded() && !overlapped && l.trains()
 }
 
 // optimizer is one rank's update. Adam reads gradient, master weight and two

@@ -210,7 +210,7 @@ func (l *lowering) cutStage(stage int, gathers, reduces, backward bool) []segmen
 		}
 		cut(segment{first: at, layers: n}, p)
 	}
-	if st.Head && l.stages[stage].headF != nil {
+	if st.Head && (!l.p.VocabParallel() || l.p.VocabPasses()) {
 		cut(segment{head: true}, params{l.p.StageHeadParams(), l.p.HeadExpertParams()})
 	}
 	if backward {
@@ -312,16 +312,21 @@ func (l *lowering) bucketWork(b *bucket) program.WorkID {
 		k.stage = int(b.tower.Module)
 	}
 	return l.work(k, func() (program.Work, Work) {
-		blk := Block{Name: b.kind.String()}
-		if b.tower != nil {
-			l.towerBucketOps(&blk, b)
-			return program.Work{Name: b.kind.String(), Kind: b.kind}, Work{Blocks: []Use{{&blk, 1}}}
-		}
-		g := l.p.Groups
-		l.bucketOps(&blk, b.kind, b.p.dense, g.Shard, g.Replica)
-		l.bucketOps(&blk, b.kind, b.p.expert, g.ExpertShard, cost.Group{Ranks: 1, PerDomain: 1})
-		return program.Work{Name: b.kind.String(), Kind: b.kind}, Work{Blocks: []Use{{&blk, 1}}}
+		return program.Work{Name: b.kind.String(), Kind: b.kind}, Work{Blocks: []Use{{l.bucketBlock(b), 1}}}
 	})
+}
+
+// bucketBlock are a bucket's collectives.
+func (l *lowering) bucketBlock(b *bucket) *Block {
+	blk := &Block{Name: b.kind.String()}
+	if b.tower != nil {
+		l.towerBucketOps(blk, b)
+		return blk
+	}
+	g := l.p.Groups
+	l.bucketOps(blk, b.kind, b.p.dense, g.Shard, g.Replica)
+	l.bucketOps(blk, b.kind, b.p.expert, g.ExpertShard, cost.Group{Ranks: 1, PerDomain: 1})
+	return blk
 }
 
 // towerBucketOps are the collectives of a tower's parameters or gradients.

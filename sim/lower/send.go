@@ -41,6 +41,13 @@ func (l *lowering) leave(r int, s pipeline.Slot, done program.OpID) program.OpID
 
 // sendWork is one activation (or its gradient) between neighbouring stages.
 func (l *lowering) sendWork(src, dst int) program.WorkID {
+	k := l.sendKernel(src, dst)
+	return l.work(workKey{kind: "send", bytes: k.Bytes, nic: k.NICGBps > 0}, func() (program.Work, Work) {
+		return program.Work{Name: "send", Kind: program.Send}, Work{Kernel: k}
+	})
+}
+
+func (l *lowering) sendKernel(src, dst int) cost.P2P {
 	lo := min(src, dst)
 	if d := src - dst; d > 1 || d < -1 { // around the ring of an interleaved schedule
 		lo = len(l.ranks) - 1
@@ -49,9 +56,7 @@ func (l *lowering) sendWork(src, dst int) program.WorkID {
 	if l.p.Groups.CrossStage[lo] {
 		k.NICGBps = l.nic
 	}
-	return l.work(workKey{kind: "send", bytes: k.Bytes, nic: k.NICGBps > 0}, func() (program.Work, Work) {
-		return program.Work{Name: "send", Kind: program.Send}, Work{Kernel: k}
-	})
+	return k
 }
 
 // towerSend is what a pass sends to or from a tower's stage; negative between stages

@@ -177,6 +177,14 @@ func (p *Plan) fullRecompute() bool { return p.Scenario.Training.Recompute.Mode 
 // layerBytes is what one layer keeps for its backward pass, per token of this
 // rank's microbatch, with or without the recomputation that the scenario asks.
 func (p *Plan) layerBytes(layer int64, recompute bool) float64 {
+	l := &p.sizes[p.alike(layer)]
+	if recompute {
+		return l.recompute
+	}
+	return l.kept
+}
+
+func (p *Plan) keptBytes(layer int64, recompute bool) float64 {
 	par, rc := p.Scenario.Parallel, p.Scenario.Training.Recompute
 	fp8 := p.QuantisedCopies() > 0
 	lora := p.Scenario.Training.Finetune == "lora"

@@ -9,6 +9,38 @@ import (
 // sharding over data-parallel ranks: dense parts cut over TP (norms, router and
 // MLA's down-projections are replicated), experts cut over EP and ETP.
 func (p *Plan) LayerParams(layer int64) (dense, expert int64) {
+	if p.Model.Net != nil {
+		return p.layerParams(layer)
+	}
+	l := &p.sizes[p.alike(layer)]
+	return l.dense, l.expert
+}
+
+// layerSizes are the sizes that all layers of a kind share.
+type layerSizes struct {
+	dense, expert   int64   // parameters of one rank
+	kept, recompute float64 // bytes a token that are kept for the backward pass, without and with recomputation
+}
+
+// sizeLayers fills in the sizes of dense layers and of mixtures of experts.
+func (p *Plan) sizeLayers() {
+	if p.Model.Net != nil {
+		return
+	}
+	done := [2]bool{}
+	for i := range p.Model.Layers {
+		at := p.alike(i)
+		if done[at] {
+			continue
+		}
+		done[at] = true
+		l := &p.sizes[at]
+		l.dense, l.expert = p.layerParams(i)
+		l.kept, l.recompute = p.keptBytes(i, false), p.keptBytes(i, true)
+	}
+}
+
+func (p *Plan) layerParams(layer int64) (dense, expert int64) {
 	par, l := p.Scenario.Parallel, p.Model.LayerParams(layer)
 	attn := l.Attn / par.TP
 	if a := p.Model.Attn; a.MLA() {

@@ -41,7 +41,8 @@ type Plan struct {
 	hottest []Hottest  // by pipeline rank; nil without Routing
 	expert  [3]float64 // what experts keep for a pass at an even load; with Routing
 
-	kept [2][]models.ActPart // what a layer keeps for its backward pass: a dense one's, that of a mixture of experts
+	kept  [2][]models.ActPart // what a layer keeps for its backward pass: a dense one's, that of a mixture of experts
+	sizes [2]layerSizes       // of those layers
 	// Batches are the shapes of the passes of each microbatch, one pass or with
 	// consistency regularisation two, of a model that lists its layers; nil where
 	// sequences are whole.
@@ -81,6 +82,28 @@ type Groups struct {
 
 // New lays a resolved scenario out.
 func New(s *scenarios.Scenario) (*Plan, error) {
+	return lay(s, func(p *Plan) (err error) {
+		if p.Order, err = p.Schedule.Order(p.Shape); err != nil {
+			return err
+		}
+		for _, order := range p.Order {
+			p.Held = append(p.Held, stagesOf(order))
+		}
+		return nil
+	})
+}
+
+// Sketch is New without the order of passes: sizes alone, for those who know what
+// a schedule's ranks hold. held tells the stages of each rank, ascending.
+func Sketch(s *scenarios.Scenario, held func(pipeline.Schedule, pipeline.Shape) ([][]int, error)) (*Plan, error) {
+	return lay(s, func(p *Plan) (err error) {
+		p.Held, err = held(p.Schedule, p.Shape)
+		return err
+	})
+}
+
+// lay lays a scenario out; order fills in Held and, where it is wanted, Order.
+func lay(s *scenarios.Scenario, order func(*Plan) error) (*Plan, error) {
 	p := &Plan{Scenario: s, Model: &s.Model}
 	for i := range p.Model.Layers {
 		if kept := p.keptBy(i); *kept == nil {
@@ -96,10 +119,14 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 	p.drawBatches()
 	pad := max(tr.VocabPad, 1) * par.TP
 	p.Vocab = (s.Model.Vocab + pad - 1) / pad * pad
+	p.sizeLayers()
 	if err := p.layTowers(); err != nil {
 		return nil, err
 	}
 	if err := p.schedule(); err != nil {
+		return nil, err
+	}
+	if err := order(p); err != nil {
 		return nil, err
 	}
 	if err := p.layStages(); err != nil {
@@ -121,11 +148,14 @@ func New(s *scenarios.Scenario) (*Plan, error) {
 }
 
 // keptBy is what the layer keeps; all dense layers are alike, and so are the others.
-func (p *Plan) keptBy(layer int64) *[]models.ActPart {
+func (p *Plan) keptBy(layer int64) *[]models.ActPart { return &p.kept[p.alike(layer)] }
+
+// alike is 1 for a mixture of experts, 0 for a dense layer.
+func (p *Plan) alike(layer int64) int {
 	if p.Model.IsMoE(layer) {
-		return &p.kept[1]
+		return 1
 	}
-	return &p.kept[0]
+	return 0
 }
 
 func (p *Plan) layStages() error {
@@ -190,16 +220,10 @@ func (p *Plan) schedule() error {
 	if err := s.Check(p.Shape); err != nil {
 		return fmt.Errorf("schedule %s: %w", sc.Name, err)
 	}
-	if p.Order, err = s.Order(p.Shape); err != nil {
-		return err
-	}
-	for _, order := range p.Order {
-		p.Held = append(p.Held, stagesOf(order))
-	}
 	return nil
 }
 
-// stagesOf is the stages that have passes in an order, ascending.
+// stagesOf is the stages that have passes in a rank's order, ascending.
 func stagesOf(order []pipeline.Slot) []int {
 	var out []int
 	for _, slot := range order {
