@@ -31,7 +31,7 @@ func Load(path string, sets []string) (*Resolved, error) {
 func open(path string) (*resolver, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if data, ok := builtin(path); ok && isScenario(path) {
+		if data, ok := Text(path); ok {
 			return read(path+".toml", data, nil)
 		}
 		e := &Error{File: path, Msg: "no such file", Nearest: unit.Nearest(path, Names())}
@@ -118,6 +118,10 @@ func (r *resolver) set(text string) {
 	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 	if !ok || key == "" {
 		r.problems = append(r.problems, &Error{File: setFile, Msg: "not an override", Found: show(text), Allowed: "path.to.key=value"})
+		return
+	}
+	if err := nestedTooDeep(setFile, value); err != nil {
+		r.problems = append(r.problems, &Error{File: setFile, Key: key, Msg: "nested too deep", Allowed: "a value as the reference says"})
 		return
 	}
 	var raw any = value
