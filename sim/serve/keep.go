@@ -91,6 +91,7 @@ func (s *Server) load() error {
 			continue
 		}
 		s.runs.list = append(s.runs.list, r)
+		s.runs.touch(r)
 	}
 	s.forget(s.runs.evict())
 	return nil
@@ -180,6 +181,9 @@ func (s *Server) write(r *run) (err error) {
 		name string
 		data []byte
 	}{{viewFile, head}, {scenarioFile, r.text}, {resultFile, o.json}, {reportFile, o.report.data}, {traceFile, o.trace.data}} {
+		if f.data == nil { // none was made
+			continue
+		}
 		if err := s.root.WriteFile(path.Join(tmp, f.name), f.data, 0o644); err != nil {
 			return err
 		}

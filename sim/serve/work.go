@@ -41,7 +41,10 @@ func (s *Server) resolve(a Asked) (text []byte, res *scenarios.Resolved, err err
 	if p := res.Scenario.Cluster.Profile; !known(p) {
 		return nil, nil, &scenarios.Error{File: clip(name) + ".toml", Key: "cluster.profile", Msg: "profiles in files are not read here", Found: fmt.Sprintf("%q", clip(p)), Allowed: "names of `sim list profiles`"}
 	}
-	return text, res, s.options(nil).Fits(&res.Scenario)
+	if err := s.options(nil).Fits(&res.Scenario); err != nil {
+		return nil, nil, fmt.Errorf("%w; sim serve --max-ops raises the limit", err)
+	}
+	return text, res, nil
 }
 
 // known reports whether a profile is built in.
