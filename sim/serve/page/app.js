@@ -41,7 +41,7 @@ export function tell(error) {
   $('problem').hidden = !error;
 }
 
-export const num = (x, digits = 4) => (x === 0 ? '0' : Number(x.toPrecision(digits)).toString());
+export const num = (x, digits = 4) => (x !== 0 && Math.abs(x) < 1e-4 ? x.toExponential(digits - 1) : Number(x.toPrecision(digits)).toString());
 export const percent = (x, digits = 1) => (100 * x).toFixed(digits) + ' %';
 
 export function seconds(s) {

@@ -78,7 +78,7 @@ function fall(title, id, split, format) {
   const rows = [el('tr', { className: 'total' }, cell('A', ''), cell(format(split.a)), cell(''), cell(''), bar(0, split.a, 'whole'))];
   let at = split.a;
   for (const g of split.groups) {
-    const line = row('', g.name, g.a, g.b, g.change, bar(at, at + g.change, g.change > 0 ? 'more' : 'less'));
+    const line = row('', g.name, g.a, g.b, g.change, g.change ? bar(at, at + g.change, g.change > 0 ? 'more' : 'less') : cell('', 'fall'));
     at += g.change;
     rows.push(line);
     if (g.rows.length > 1) for (const r of g.rows) if (Math.abs(r.change) * 1000 >= top) rows.push(row('part', r.name, r.a, r.b, r.change, cell('', 'fall')));

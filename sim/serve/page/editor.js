@@ -74,6 +74,7 @@ async function check() {
     $('verdict').textContent = answer.ok ? `valid · ${answer.gpus} GPUs · about ${num(answer.ops, 2)} ops` : `${problems.length} problem${problems.length > 1 ? 's' : ''}`;
     $('verdict').className = answer.ok ? 'good' : 'bad';
     $('run').disabled = !answer.ok;
+    $('origins').classList.toggle('old', !answer.ok); // of the text as it was before
     tell(null);
     draw();
     list();

@@ -97,15 +97,15 @@ function draw() {
   }
   if ($('runs').hidden) return;
   $('kept').textContent = (keep ? `The latest ${keep} that are over are kept.` : '') + (evicted ? ` ${evicted} made room for others.` : '');
-  const head = ['run', 'scenario', 'state', 'step', 'tok/s/GPU', 'MFU', 'bubble', 'peak GiB', ''];
+  const head = ['run', 'scenario', 'state', 'step', 'tok/s/GPU', 'MFU', 'bubble', 'peak GiB'];
   const number = (t) => el('td', { className: 'n' }, t);
   const rows = order.map((id) => {
     const r = known.get(id), s = r.summary;
-    const what = el('td', { className: 'wrap' }, r.scenario, ...r.sets.map((x) => el('div', { className: 'sub' }, x)), r.error ? el('div', { className: 'bad' }, r.error) : '');
+    const what = el('td', { className: 'wrap' }, r.scenario, ...r.sets.map((x) => el('div', { className: 'sub' }, x)), r.error ? el('div', { className: 'bad' }, r.error) : '', el('div', { className: 'links' }, ...links(r)));
     const figures = s ? [number(seconds(s.step_time_s)), number(Math.round(s.tokens_per_s_per_gpu)), number(percent(s.mfu)), number(percent(s.bubble_fraction)), el('td', { className: 'n ' + (s.fits ? '' : 'bad'), title: s.fits ? '' : 'does not fit' }, num(s.peak_memory_gib, 3))]
       : [el('td', { colSpan: 5 }, open(r) ? bar(r) : '')];
-    return el('tr', {}, el('td', {}, r.id), what, el('td', {}, word(r)), ...figures, el('td', {}, el('div', { className: 'links' }, ...links(r))));
+    return el('tr', {}, el('td', {}, r.id), what, el('td', {}, word(r)), ...figures);
   });
-  $('list').replaceChildren(el('tr', {}, ...head.map((h, i) => el('th', { className: i >= 3 && i <= 7 ? 'n' : '' }, h))), ...rows);
+  $('list').replaceChildren(el('tr', {}, ...head.map((h, i) => el('th', { className: i >= 3 ? 'n' : '' }, h))), ...rows);
   if (!rows.length) $('list').replaceChildren(el('tr', {}, el('td', { className: 'sub' }, 'No runs yet.')));
 }
