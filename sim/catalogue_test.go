@@ -48,6 +48,7 @@ func TestCatalogue(t *testing.T) {
 			run := simulate(t, name, sim.Options{})
 			r := run.Result
 			require.NotEmpty(t, r.Expect)
+			require.GreaterOrEqual(t, sim.Ops(run.Scenario), float64(run.Program.Len()), "the estimate is from above")
 			require.Equal(t, !expectedNotToFit(r), r.Fits)
 			for _, e := range r.Expect {
 				missed := slices.Contains(misses[name], strings.TrimSpace(e.Metric+" "+e.Balancer))

@@ -28,11 +28,11 @@ type part struct {
 // What a pass or a load comes to in ops, at most, as the catalogue has them (TestSize
 // holds them to it).
 const (
-	opsPerPass      = 8  // the pass, its messages, the context exchange
-	opsPerTowerPass = 64 // with an encoder or a generator, whose passes come in pieces
-	opsPerLayerPass = 8  // gathering and reducing a layer's parameters around every pass
-	opsPerSample    = 16 // packing one and running its slices
-	cellsPerOp      = 64 // entries of load matrices that are planned in the time of an op
+	opsPerPass      = 8   // the pass, its messages, the context exchange
+	opsPerTowerPass = 64  // with an encoder or a generator, whose passes come in pieces
+	opsPerLayerPass = 8   // gathering and reducing a layer's parameters around every pass
+	opsPerSample    = 16  // packing one and running its slices
+	cellsPerOp      = 128 // entries of load matrices that are planned in the time of an op; also utterances and items that are drawn
 )
 
 // Ops estimates, from above, how many ops a scenario's step has, what is drawn and

@@ -550,3 +550,15 @@ func TestServeStops(t *testing.T) {
 	_, err = net.DialTimeout("tcp", l.Addr().String(), time.Second)
 	require.Error(t, err)
 }
+
+// All scenarios of the catalogue are small enough to be run here.
+func TestCatalogueIsRun(t *testing.T) {
+	c := start(t, nil)
+	var names []string
+	c.get("/api/scenarios", &names)
+	require.Equal(t, scenarios.Names(), names)
+	for _, name := range names {
+		_, _, err := c.s.resolve(Asked{Name: name})
+		require.NoError(t, err, name)
+	}
+}

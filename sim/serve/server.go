@@ -28,8 +28,8 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// DefaultMaxOps bounds a step; the largest of the catalogue has a seventh of it. The step
-// and what is tried beside it take up to 0.5 kB an op.
+// DefaultMaxOps bounds a step; all of the catalogue have less. A step, what is tried
+// beside it and its trace take up to 0.5 kB an op.
 const DefaultMaxOps = 6e6
 
 // Limits that are the same everywhere.
