@@ -32,7 +32,7 @@ const (
 	opsPerTowerPass = 64  // with an encoder or a generator, whose passes come in pieces
 	opsPerLayerPass = 8   // gathering and reducing a layer's parameters around every pass
 	opsPerSample    = 16  // packing one and running its slices
-	cellsPerOp      = 128 // entries of load matrices that are planned in the time of an op; also utterances and items that are drawn
+	cellsPerOp      = 128 // entries of load matrices, ranks and samples that are looked at, utterances and items that are drawn in the time of an op
 )
 
 // Ops estimates, from above, how many ops a scenario's step has, what is drawn and
@@ -65,6 +65,7 @@ func parts(s *scenarios.Scenario) []part {
 	out := []part{
 		{per * float64(par.PP) * float64(par.VP) * mb * slices,
 			fmt.Sprintf("passes of pp %d x vp %d stages x %d microbatches x %g slices", par.PP, par.VP, tr.Microbatches, slices)},
+		{float64(par.PP) * float64(par.PP) * float64(par.VP) * mb * slices / cellsPerOp, fmt.Sprintf("looks at pp %d ranks for one whose message has come", par.PP)},
 		{opsPerLayerPass * layers, fmt.Sprintf("of %d layers", s.Model.Layers)},
 	}
 	if par.ZeRO >= 2 || par.PP == 1 { // where the job does not fit, ZeRO 3 is tried
@@ -101,7 +102,7 @@ func packedParts(s *scenarios.Scenario) []part {
 		samples = float64(tr.GlobalBatch) * float64(tr.SequenceLength) / meanLength(s)
 	}
 	return []part{
-		{opsPerSample * samples * max(1, math.Sqrt(float64(par.PP))), fmt.Sprintf("of %.3g samples to pack", samples)},
+		{opsPerSample*samples*max(1, math.Sqrt(float64(par.PP))) + samples*samples/cellsPerOp, fmt.Sprintf("of %.3g samples to pack", samples)},
 		{opsPerSample * lanes * float64(par.PP), fmt.Sprintf("of %g lanes x pp %d, each with units of its own", lanes, par.PP)},
 	}
 }

@@ -308,6 +308,7 @@ func TestTooLarge(t *testing.T) {
 		{TOML: small, Sets: []string{"data.distribution=wikipedia", "data.samples=60000000"}},
 		{TOML: small, Sets: []string{"data.distribution=wikipedia", "cluster.gpus=16777216", "training.global_batch=16777216"}},
 		{Name: "deepseek-v3-h100", Sets: append([]string{"training.global_batch=1048576", "cluster.gpus=1048576"}, moe...)},
+		{TOML: strings.Replace(small, "layers = 4", "layers = 10000", 1), Sets: []string{"cluster.gpus=10000", "parallel.pp=10000", "training.global_batch=70"}},
 		{Name: "multimodal/qwen3-30b-vit-megatron", Sets: []string{"training.global_batch=2000000"}},
 	} {
 		status, text, _ := c.do("POST", "/api/runs", k)

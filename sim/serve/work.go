@@ -128,17 +128,24 @@ func (s *Server) simulate(ctx context.Context, r *run) (o outcome, err error) {
 		return o, err
 	}
 	phase("writing the report")
-	o.report = zipped("report", func(w io.Writer) error { return report.HTML(w, done) })
+	o.report = zipped(ctx, "report", func(w io.Writer) error { return report.HTML(w, done) })
 	if err := ctx.Err(); err != nil {
 		return o, err
 	}
+	if n := done.Program.Len(); n > maxTraced {
+		o.trace.none = fmt.Sprintf("no trace: the step has %d ops, more than %d; sim run --out writes it", n, maxTraced)
+		return o, nil
+	}
 	phase("writing the trace")
-	o.trace = zipped("trace", func(w io.Writer) error { return report.Perfetto(w, done) })
+	o.trace = zipped(ctx, "trace", func(w io.Writer) error { return report.Perfetto(w, done) })
 	return o, ctx.Err()
 }
 
-// maxBlob bounds a report or a trace, zipped.
-const maxBlob = 64 << 20
+// Bounds of what is kept of a run.
+const (
+	maxBlob   = 64 << 20  // bytes of a report or a trace, zipped
+	maxTraced = 1_000_000 // ops; a trace takes more time and memory than all the rest
+)
 
 // blob is a zipped document: in memory, or in a file of the server's folder.
 type blob struct {
@@ -147,18 +154,24 @@ type blob struct {
 	none string // why there is none
 }
 
-// limited is a buffer that fails when it is full.
-type limited struct{ bytes.Buffer }
+// limited is a buffer that fails when it is full or nobody wants it any more.
+type limited struct {
+	bytes.Buffer
+	ctx context.Context
+}
 
 func (l *limited) Write(p []byte) (int, error) {
+	if err := l.ctx.Err(); err != nil {
+		return 0, err
+	}
 	if l.Len()+len(p) > maxBlob {
 		return 0, fmt.Errorf("it has more than %d MiB zipped; sim run --out writes it", maxBlob>>20)
 	}
 	return l.Buffer.Write(p)
 }
 
-func zipped(what string, write func(io.Writer) error) blob {
-	var b limited
+func zipped(ctx context.Context, what string, write func(io.Writer) error) blob {
+	b := limited{ctx: ctx}
 	z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
 	if err == nil {
 		if err = write(z); err == nil {
