@@ -16,7 +16,7 @@ type TooLarge struct {
 }
 
 func (e *TooLarge) Error() string {
-	return fmt.Sprintf("the step is too large to simulate here: about %.3g ops, the limit is %.3g; most of them are %s", e.Ops, e.Max, e.Because)
+	return fmt.Sprintf("the step is too large to simulate here: about %.3g ops, the limit is %.3g; most of them for %s", e.Ops, e.Max, e.Because)
 }
 
 // part is one kind of work that grows with a scenario's sizes.
@@ -65,8 +65,8 @@ func parts(s *scenarios.Scenario) []part {
 	out := []part{
 		{per * float64(par.PP) * float64(par.VP) * mb * slices,
 			fmt.Sprintf("passes of pp %d x vp %d stages x %d microbatches x %g slices", par.PP, par.VP, tr.Microbatches, slices)},
-		{float64(par.PP) * float64(par.PP) * float64(par.VP) * mb * slices / cellsPerOp, fmt.Sprintf("looks at pp %d ranks for one whose message has come", par.PP)},
-		{opsPerLayerPass * layers, fmt.Sprintf("of %d layers", s.Model.Layers)},
+		{float64(par.PP) * float64(par.PP) * float64(par.VP) * mb * slices / cellsPerOp, fmt.Sprintf("pp %d ranks that wait for each other", par.PP)},
+		{opsPerLayerPass * layers, fmt.Sprintf("%d layers", s.Model.Layers)},
 	}
 	if par.ZeRO >= 2 || par.PP == 1 { // where the job does not fit, ZeRO 3 is tried
 		out = append(out, part{opsPerLayerPass * layers * mb * slices, fmt.Sprintf("gathers of %d layers x %d microbatches", s.Model.Layers, tr.Microbatches)})
@@ -76,7 +76,7 @@ func parts(s *scenarios.Scenario) []part {
 		if s.Data.ByDialogue {
 			loops *= float64(tr.MicroBatch)
 		}
-		out = append(out, part{float64(len(s.Model.Net)) * loops, fmt.Sprintf("of %d listed layers x %g loops", len(s.Model.Net), loops)},
+		out = append(out, part{float64(len(s.Model.Net)) * loops, fmt.Sprintf("%d listed layers x %g loops", len(s.Model.Net), loops)},
 			part{float64(tr.GlobalBatch) * float64(s.Data.LongestDialogue) / cellsPerOp, fmt.Sprintf("utterances of %d sequences", tr.GlobalBatch)})
 	}
 	for _, t := range []*scenarios.Tower{s.Encoder, s.Generator} {
@@ -102,8 +102,8 @@ func packedParts(s *scenarios.Scenario) []part {
 		samples = float64(tr.GlobalBatch) * float64(tr.SequenceLength) / meanLength(s)
 	}
 	return []part{
-		{opsPerSample*samples*max(1, math.Sqrt(float64(par.PP))) + samples*samples/cellsPerOp, fmt.Sprintf("of %.3g samples to pack", samples)},
-		{opsPerSample * lanes * float64(par.PP), fmt.Sprintf("of %g lanes x pp %d, each with units of its own", lanes, par.PP)},
+		{opsPerSample*samples*max(1, math.Sqrt(float64(par.PP))) + samples*samples/cellsPerOp, fmt.Sprintf("%.3g samples to pack", samples)},
+		{opsPerSample * lanes * float64(par.PP), fmt.Sprintf("%g lanes x pp %d, each with units of its own", lanes, par.PP)},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"orrery/sim/serve"
 )
@@ -23,6 +24,9 @@ type serveCmd struct {
 	MaxOps  float64 `default:"6e6" help:"Largest step that is run, in estimated ops; memory is up to 0.5 kB an op and run."`
 	Token   string  `env:"ORRERY_TOKEN" placeholder:"TEXT" help:"Ask for this token, of 16 characters or more; without it one is made where it is needed."`
 }
+
+// patience is how long runs that were cancelled have to end.
+const patience = 5 * time.Second
 
 // minToken is the shortest token that nobody guesses.
 const minToken = 16
@@ -62,7 +66,15 @@ func (c *serveCmd) Run(ctx context.Context, std *streams) (err error) {
 	if err != nil {
 		return badInput(err)
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
+	defer func() {
+		closed := make(chan error, 1)
+		go func() { closed <- s.Close() }()
+		select {
+		case closing := <-closed:
+			err = errors.Join(err, closing)
+		case <-time.After(patience): // a run is in a long phase: it ends with the process
+		}
+	}()
 	if _, err := fmt.Fprintf(std.out, "open %s (Ctrl-C stops it)\n", address(at, c.Token)); err != nil {
 		return err
 	}

@@ -126,14 +126,14 @@ func (s *Server) readRun(n int) (*run, error) {
 	if r.text, err = read(scenarioFile); err != nil {
 		return nil, err
 	}
-	r.asked = Asked{Name: k.Name, TOML: string(r.text), Sets: k.View.Sets}
+	r.name = k.Name
 	if r.json, err = read(resultFile); err != nil {
 		return nil, err
 	}
 	if r.result, err = compare.Read(resultFile, r.json); err != nil {
 		return nil, err
 	}
-	if _, res, err := s.resolve(r.asked); err == nil { // else its inputs are not known to this program
+	if _, res, err := s.resolve(Asked{Name: k.Name, TOML: string(r.text), Sets: k.View.Sets}); err == nil { // else its inputs are not known to this program
 		r.resolved = res
 	}
 	r.report, r.trace = blob{path: at(reportFile), none: r.view.NoReport}, blob{path: at(traceFile), none: r.view.NoTrace}
@@ -164,7 +164,7 @@ func (s *Server) save(r *run) {
 
 func (s *Server) write(r *run) (err error) {
 	view, o, _ := s.runs.see(r)
-	head, err := encode(kept{view, r.asked.Name})
+	head, err := encode(kept{view, r.name})
 	if err != nil {
 		return err
 	}

@@ -170,7 +170,7 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx, cancel := context.WithCancel(s.stopping)
-	made := &run{asked: a, text: text, resolved: res, cancel: cancel,
+	made := &run{name: a.Name, text: text, resolved: res, cancel: cancel,
 		view: View{Scenario: res.Scenario.Name, Sets: append([]string{}, a.Sets...), Created: time.Now().UTC().Truncate(time.Second)}}
 	if !s.runs.add(made) {
 		cancel()
@@ -214,12 +214,14 @@ func (s *Server) remove(w http.ResponseWriter, r *http.Request) {
 	if named == nil {
 		return
 	}
-	if s.runs.update(named, func(v *View) { v.State, v.Phase = Cancelled, "" }) {
+	was, gone := s.runs.cancel(named)
+	if was {
 		named.cancel()
 	} else {
 		s.runs.remove(named)
-		s.forget([]*run{named})
+		gone = []*run{named}
 	}
+	s.forget(gone)
 	w.WriteHeader(http.StatusNoContent)
 }
 

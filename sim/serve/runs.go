@@ -66,7 +66,7 @@ func summary(r *sim.Result) *Summary {
 // run is one that was asked for. The store's lock guards what is not set at the start.
 type run struct {
 	number   int
-	asked    Asked
+	name     string // that stands for the scenario's file
 	text     []byte // of the scenario
 	resolved *scenarios.Resolved
 	cancel   context.CancelFunc
@@ -84,7 +84,7 @@ type outcome struct {
 	trace  blob
 }
 
-func (o *outcome) bytes() int { return len(o.json) + len(o.report.data) + len(o.trace.data) }
+func (r *run) bytes() int { return len(r.text) + len(r.json) + len(r.report.data) + len(r.trace.data) }
 
 // store holds the runs and tells when they change.
 type store struct {
@@ -133,16 +133,14 @@ func (s *store) add(r *run) bool {
 	return true
 }
 
-// update changes a run that is not in a final state, and reports whether it did.
-func (s *store) update(r *run, change func(*View)) bool {
+// enter notes what a run does next, unless it was cancelled.
+func (s *store) enter(r *run, phase string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.view.State.final() {
-		return false
+	if !r.view.State.final() {
+		r.view.State, r.view.Phase = Running, phase
+		s.touch(r)
 	}
-	change(&r.view)
-	s.touch(r)
-	return true
 }
 
 // finish takes an outcome in, unless the run was cancelled, and returns the runs that
@@ -155,6 +153,19 @@ func (s *store) finish(r *run, o outcome, change func(*View)) (kept bool, evicte
 	}
 	r.outcome = o
 	change(&r.view)
+	s.touch(r)
+	return true, s.evict()
+}
+
+// cancel makes a run that is not over one that was cancelled, and reports whether it
+// did, with the runs that make room for it.
+func (s *store) cancel(r *run) (was bool, evicted []*run) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.view.State.final() {
+		return false, nil
+	}
+	r.view.State, r.view.Phase = Cancelled, ""
 	s.touch(r)
 	return true, s.evict()
 }

@@ -379,9 +379,21 @@ func TestEviction(t *testing.T) {
 	status, text, _ := c.do("GET", "/api/runs/1", nil)
 	require.Equal(t, http.StatusGone, status)
 	require.Contains(t, text, "the latest 2 are kept")
+	c.s.pool <- struct{}{} // those that are cancelled take no more room
+	c.s.pool <- struct{}{}
+	for range 5 {
+		status, _, _ := c.do("DELETE", "/api/runs/"+c.submit(Asked{TOML: small}), nil)
+		require.Equal(t, http.StatusNoContent, status)
+	}
+	<-c.s.pool
+	<-c.s.pool
+	c.get("/api/runs", &all)
+	require.Equal(t, []string{"9", "8"}, ids(all))
+	require.Equal(t, Done, c.run(Asked{TOML: small}).State)
 	require.NoError(t, c.s.Close())
 	require.NoDirExists(t, filepath.Join(dir, "runs", "1"))
-	require.DirExists(t, filepath.Join(dir, "runs", "4"))
+	require.NoDirExists(t, filepath.Join(dir, "runs", "4"))
+	require.DirExists(t, filepath.Join(dir, "runs", "10"))
 }
 
 // With a folder, a restart shows the runs again, with all that they had; nothing is

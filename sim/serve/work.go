@@ -113,9 +113,7 @@ func (s *Server) simulate(ctx context.Context, r *run) (o outcome, err error) {
 			err = fmt.Errorf("internal error %d; the server's log says more", s.panicked("run "+r.view.ID, v))
 		}
 	}()
-	phase := func(p sim.Phase) {
-		s.runs.update(r, func(v *View) { v.State, v.Phase = Running, string(p) })
-	}
+	phase := func(p sim.Phase) { s.runs.enter(r, string(p)) }
 	if err := ctx.Err(); err != nil { // while it waited
 		return o, err
 	}
