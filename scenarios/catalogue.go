@@ -26,6 +26,14 @@ func isScenario(name string) bool {
 	return !strings.HasPrefix(name, sweepFolder) && !strings.HasPrefix(name, capacityFolder)
 }
 
+// Text is the text of a scenario of the catalogue.
+func Text(name string) ([]byte, bool) {
+	if !isScenario(name) {
+		return nil, false
+	}
+	return builtin(name)
+}
+
 // SweepNames lists the sweeps of the catalogue, sorted, as "sweeps/name".
 func SweepNames() []string {
 	return slices.DeleteFunc(texts(), func(name string) bool { return !strings.HasPrefix(name, sweepFolder) })

@@ -25,6 +25,9 @@ func ReadDocument(file string, data []byte) (*Document, error) {
 	if len(data) > maxSize {
 		return nil, &Error{File: file, Msg: "the text is too long", Allowed: "up to 1 MiB"}
 	}
+	if err := nestedTooDeep(file, string(data)); err != nil {
+		return nil, err
+	}
 	d := &Document{File: file}
 	if _, err := toml.Decode(string(data), &d.Tree); err != nil {
 		return nil, syntaxError(file, err)

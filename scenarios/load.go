@@ -31,7 +31,7 @@ func Load(path string, sets []string) (*Resolved, error) {
 func open(path string) (*resolver, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if data, ok := builtin(path); ok && isScenario(path) {
+		if data, ok := Text(path); ok {
 			return read(path+".toml", data, nil)
 		}
 		e := &Error{File: path, Msg: "no such file", Nearest: unit.Nearest(path, Names())}
@@ -129,12 +129,18 @@ func ParseOverride(text string) (Override, *Error) {
 	if !ok || key == "" {
 		return Override{}, &Error{File: setFile, Msg: "not an override", Found: show(text), Allowed: "path.to.key=value"}
 	}
+	if nestedTooDeep(setFile, value) != nil {
+		return Override{}, &Error{File: setFile, Key: key, Msg: "nested too deep", Allowed: "a value as the reference says"}
+	}
 	return Override{key, ParseValue(value)}, nil
 }
 
-// ParseValue reads a value as TOML, or as a text.
+// ParseValue reads a value as TOML, or as a text where it is none or nests too deep.
 func ParseValue(text string) any {
 	text = strings.TrimSpace(text)
+	if nestedTooDeep(setFile, text) != nil {
+		return text
+	}
 	var tree map[string]any
 	if _, err := toml.Decode("v = "+text, &tree); err == nil && len(tree) == 1 {
 		return tree["v"]

@@ -48,7 +48,8 @@ type locator struct {
 	ends  []int // offsets of the line ends
 	at    int
 	out   located
-	count map[string]int // elements so far of each array of tables
+	count map[string]int               // elements so far of each array of tables
+	last  struct{ at, start, col int } // of the last mark: where a line is long, columns are counted on from it
 }
 
 func (l *locator) run() {
@@ -197,7 +198,12 @@ func (l *locator) mark(m map[string]place, path string, at int) {
 	if line > 0 {
 		start = l.ends[line-1] + 1
 	}
-	m[path] = place{line + 1, utf8.RuneCountInString(l.text[start:at]) + 1}
+	if l.last.start != start || l.last.at > at || l.last.col == 0 {
+		l.last.at, l.last.start, l.last.col = start, start, 1
+	}
+	l.last.col += utf8.RuneCountInString(l.text[l.last.at:at])
+	l.last.at = at
+	m[path] = place{line + 1, l.last.col}
 }
 
 func (l *locator) eat(token string) bool {

@@ -95,6 +95,10 @@ func (r *resolver) decode(g *given) bool {
 }
 
 func (r *resolver) unknownKey(g *given, key string) {
+	if len(r.problems) >= maxErrors { // which is not shown: to find the nearest name takes time
+		r.problems = append(r.problems, &Error{File: g.file, Key: key, Msg: "unknown key"})
+		return
+	}
 	section := sectionOf(key)
 	for !isTable(section) {
 		section = sectionOf(section)

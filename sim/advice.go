@@ -73,7 +73,7 @@ func recomputed(t **scenarios.Tower) bool {
 }
 
 // cheapestFit tries each change and names the one that fits and is fastest.
-func (r *Run) cheapestFit() string {
+func (r *Run) cheapestFit(ctx context.Context) string {
 	if r.Plan.Varlen != nil { // each change would be packed anew
 		return "less does with training.recompute, more pp or cp, or a packer that cuts samples (slimpack, chunkflow, seq1f1b)"
 	}
@@ -86,7 +86,7 @@ func (r *Run) cheapestFit() string {
 			continue
 		}
 		s.Parallel.Shard = s.Parallel.DP * s.Parallel.CP
-		other, err := Simulate(context.Background(), &s, Options{NoAdvice: true, Profile: r.opt.Profile, alone: true, loads: r.loads})
+		other, err := Simulate(ctx, &s, Options{NoAdvice: true, Profile: r.opt.Profile, alone: true, loads: r.loads})
 		if err != nil || !other.Result.Fits {
 			continue
 		}

@@ -52,6 +52,7 @@ func TestCatalogue(t *testing.T) {
 			if strings.HasPrefix(name, "moe/") {
 				experts[strings.TrimPrefix(name, "moe/")] = r.Experts
 			}
+			require.GreaterOrEqual(t, sim.Ops(run.Scenario), float64(run.Program.Len()), "the estimate is from above")
 			require.Equal(t, !expectedNotToFit(r), r.Fits)
 			for _, e := range r.Expect {
 				require.True(t, e.OK, "%s %s: %g, published %g", e.Metric, e.Balancer, e.Got, e.Expected)

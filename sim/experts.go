@@ -80,13 +80,18 @@ type ComparedBalancer struct {
 const idealBalancer = "ideal"
 
 // route plans the loads for the scenario's balancers and for an ideal one.
-func (r *Run) route() ([]*plan.Routing, error) {
+func (r *Run) route(ctx context.Context) ([]*plan.Routing, error) {
 	names := plan.Balancers(r.Scenario)
 	if !slices.Contains(names, idealBalancer) {
 		names = append(names, idealBalancer)
 	}
 	if known := r.opt.loads; len(known) > 0 && r.Plan.Suits(known[0]) {
 		return known, nil
+	}
+	if r.Plan.Model.MoE != nil && r.Scenario.Routing.Uneven() {
+		if err := r.opt.enter(ctx, PhaseRoute); err != nil {
+			return nil, err
+		}
 	}
 	return r.Plan.Route(names)
 }

@@ -41,7 +41,7 @@ const graphLaunch = 1_040_000 * unit.Picosecond
 const launchBound = 0.2
 
 // launching adds up the compute lanes.
-func (r *Run) launching() {
+func (r *Run) launching(ctx context.Context) {
 	launch := r.prices.host
 	if launch == 0 {
 		launch = graphLaunch
@@ -68,7 +68,7 @@ func (r *Run) launching() {
 		Kernels: kernels / int64(len(r.Step.Lanes)), PerKernelUS: launch.Micros(),
 	}
 	if r.Result.Launching.BoundFraction >= launchBound && !r.opt.NoAdvice && r.Plan.Varlen == nil {
-		r.Result.Launching.Changes = r.launchChanges()
+		r.Result.Launching.Changes = r.launchChanges(ctx)
 	}
 }
 
@@ -113,7 +113,7 @@ var launchRemedies = []change{
 
 // launchChanges tries each remedy alone and keeps those that fit and are faster by
 // 1 % or more.
-func (r *Run) launchChanges() []LaunchChange {
+func (r *Run) launchChanges(ctx context.Context) []LaunchChange {
 	var out []LaunchChange
 	for _, c := range launchRemedies {
 		s := *r.Scenario
@@ -121,7 +121,7 @@ func (r *Run) launchChanges() []LaunchChange {
 		if !c.apply(&s) {
 			continue
 		}
-		other, err := Simulate(context.Background(), &s, Options{NoAdvice: true, Profile: r.opt.Profile})
+		other, err := Simulate(ctx, &s, Options{NoAdvice: true, Profile: r.opt.Profile})
 		if err != nil || !other.Result.Fits || other.Result.TokensPerSPerGPU < 1.01*r.Result.TokensPerSPerGPU {
 			continue
 		}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 
 	"orrery/models"
@@ -74,7 +75,7 @@ func (r *Run) activations() []timeline.Memory {
 
 // memory fills the peaks and the verdict. The transient part of the ledger
 // (logits, one layer's workspace) counts at the peak.
-func (r *Run) memory(gpu *hw.GPU) {
+func (r *Run) memory(ctx context.Context, gpu *hw.GPU) {
 	res := r.Result
 	gib := float64(unit.GiB)
 	for stage := range r.stages() {
@@ -106,7 +107,7 @@ func (r *Run) memory(gpu *hw.GPU) {
 		res.FitAdvice = fmt.Sprintf("does not fit by %.1f GiB (%.1f GiB allocated, with fragmentation and contexts %.1f GiB, of %.1f GiB)",
 			need-have, res.PeakMemoryGiB, need, have) + res.outOfMemory()
 		if !r.opt.NoAdvice {
-			res.FitAdvice += "; " + r.cheapestFit()
+			res.FitAdvice += "; " + r.cheapestFit(ctx)
 		}
 	}
 }

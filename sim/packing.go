@@ -69,7 +69,7 @@ type PackingBaseline struct {
 const baselinePacker = "fixed"
 
 // packing fills in Result.Packing.
-func (r *Run) packing() error {
+func (r *Run) packing(ctx context.Context) error {
 	v := r.Plan.Varlen
 	if v == nil {
 		return nil
@@ -88,7 +88,7 @@ func (r *Run) packing() error {
 	}
 	s := *r.Scenario
 	s.Expect, s.Data.Packer, s.Data.Without = nil, baselinePacker, nil
-	base, err := Simulate(context.Background(), &s, Options{NoAdvice: true, Profile: r.opt.Profile, baseline: true})
+	base, err := Simulate(ctx, &s, Options{NoAdvice: true, Profile: r.opt.Profile, baseline: true})
 	if err != nil {
 		return err
 	}

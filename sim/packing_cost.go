@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,9 +17,12 @@ import (
 
 // pack packs the step's samples, where there are any to pack, by what the run's own
 // prices say that tokens and pairs cost.
-func (r *Run) pack(gpu *hw.GPU) error {
+func (r *Run) pack(ctx context.Context, gpu *hw.GPU) error {
 	if r.Plan.Varlen == nil {
 		return nil
+	}
+	if err := r.opt.enter(ctx, PhasePack); err != nil {
+		return err
 	}
 	c, err := r.packingCost()
 	if err != nil {

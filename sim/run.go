@@ -49,16 +49,25 @@ type Options struct {
 	// Profile finds the price profile of a name; nil is calibrate.Profile. Many
 	// runs may share what it returns.
 	Profile func(name string) (*cost.Profile, error)
+	// MaxOps refuses a larger step, as Ops estimates it, before anything is laid out;
+	// 0 is no limit.
+	MaxOps float64
+	// Phase, if not nil, is told what the run does next, by the goroutine that runs.
+	Phase func(Phase)
 
 	baseline bool            // this run is what another is compared with
 	alone    bool            // do not run other balancers beside this one
 	loads    []*plan.Routing // of the run that asks for advice
 }
 
-// Simulate runs a resolved scenario.
+// Simulate runs a resolved scenario. A run that is cancelled ends after the phase that
+// it is in.
 func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, error) {
 	if s.Serving.On() {
 		return nil, &scenarios.Error{Key: "serving", Msg: "the scenario is of serving", Allowed: "sim prefill, which runs it"}
+	}
+	if err := opt.Fits(s); err != nil {
+		return nil, err
 	}
 	gpu, err := machine(s)
 	if err != nil {
@@ -73,6 +82,9 @@ func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, er
 		return nil, err
 	}
 	r := &Run{Scenario: s, opt: opt}
+	if err := opt.enter(ctx, PhasePlan); err != nil {
+		return nil, err
+	}
 	if r.Plan, err = plan.New(s); err != nil {
 		return nil, err
 	}
@@ -80,10 +92,10 @@ func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, er
 	if err := r.fit(gpu); err != nil {
 		return nil, err
 	}
-	if err := r.pack(gpu); err != nil {
+	if err := r.pack(ctx, gpu); err != nil {
 		return nil, err
 	}
-	if r.loads, err = r.route(); err != nil {
+	if r.loads, err = r.route(ctx); err != nil {
 		return nil, err
 	}
 	if r.loads != nil {
@@ -92,15 +104,21 @@ func Simulate(ctx context.Context, s *scenarios.Scenario, opt Options) (*Run, er
 	if err := r.simulate(ctx); err != nil {
 		return nil, err
 	}
+	if err := opt.enter(ctx, PhaseSummarise); err != nil {
+		return nil, err
+	}
 	return r, r.summarise(ctx, gpu)
 }
 
 // simulate lowers, prices and runs the plan.
 func (r *Run) simulate(ctx context.Context) (err error) {
+	if err := r.opt.enter(ctx, PhaseLower); err != nil {
+		return err
+	}
 	if r.Step, err = lower.NewStep(r.Plan); err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := r.opt.enter(ctx, PhasePrice); err != nil {
 		return err
 	}
 	if err := r.prices.step(r.Step); err != nil {
@@ -115,6 +133,9 @@ func (r *Run) simulate(ctx context.Context) (err error) {
 	}
 	if e != nil {
 		r.Program, r.Lanes, r.folded = e.Program, e.Lanes, e.Folded
+	}
+	if err := r.opt.enter(ctx, PhaseSimulate); err != nil {
+		return err
 	}
 	r.Timeline = &timeline.Timeline{}
 	return engine.Relax(r.Program, r.prices.dur, r.Timeline)

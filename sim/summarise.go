@@ -49,14 +49,17 @@ func (r *Run) summarise(ctx context.Context, gpu *hw.GPU) error {
 	res.CriticalPath = r.criticalPath()
 	res.Sources = r.sources()
 	res.PaddingFraction = r.Plan.PaddingShare()
-	r.memory(gpu)
+	r.memory(ctx, gpu)
 	r.modules()
-	r.launching()
+	r.launching(ctx)
 	if err := r.experts(ctx, gpu); err != nil {
 		return err
 	}
 	r.warn()
-	if err := r.packing(); err != nil {
+	if err := ctx.Err(); err != nil { // what was tried for advice may have been cut short
+		return err
+	}
+	if err := r.packing(ctx); err != nil {
 		return err
 	}
 	return r.expect()

@@ -53,6 +53,7 @@ type cli struct {
 	Show      showCmd      `cmd:"" help:"Show one model."`
 	List      listCmd      `cmd:"" help:"List what is known: models, gpus, nodes, topologies, schedules, packers, distributions, balancers, profiles, scenarios, plans, sweeps."`
 	Compare   compareCmd   `cmd:"" help:"Tell two scenarios or results apart."`
+	Serve     serveCmd     `cmd:"" help:"Open a local page to edit, run and compare scenarios and browse sweeps."`
 	Capacity  capacityCmd  `cmd:"" help:"Plan a training run: GPUs, time, failures, cost."`
 	Schedule  scheduleCmd  `cmd:"" help:"Order and time one pipeline schedule."`
 	Pack      packCmd      `cmd:"" help:"Pack samples of unequal length into the units of a pipeline."`
