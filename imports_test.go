@@ -57,7 +57,7 @@ var mayDependOn = []struct {
 	{"sim/search", []string{"sim", "sim/compare", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
 		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower"}},
 	{"sim/report", []string{"sim", "sim/search", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
-		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower", "sim/verify", "sim/capacity", "sim/compare", "sim/goodput"}},
+		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower", "sim/verify", "sim/capacity", "sim/compare", "sim/goodput", "sim/sweep"}},
 	{"sim/replay", []string{"sim", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
 		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower"}},
 	{"sim/sweep/", []string{"sim", "sim/sweep", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",

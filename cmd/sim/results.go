@@ -24,6 +24,22 @@ type resultsCmd struct {
 	Top    int    `default:"20" help:"Points of the table without --sql, best first."`
 }
 
+// page writes the page of --html.
+func (c *resultsCmd) page(std *streams) error {
+	if c.SQL != "" || c.Out != "" || c.Format != "table" {
+		return badInput(fmt.Errorf("--html shows all points of the sweep: not with --sql, --format or --out"))
+	}
+	p, err := report.SweepPage(c.Dir, 0)
+	if err != nil {
+		return badInput(err)
+	}
+	if err := writeFile(c.HTML, func(w io.Writer) error { return report.Points(w, *p) }); err != nil {
+		return badInput(err)
+	}
+	_, err = fmt.Fprintf(std.out, "wrote %s\n", c.HTML)
+	return err
+}
+
 // allPoints is what is exported where nothing is asked.
 const allPoints = "SELECT * FROM results ORDER BY point"
 
@@ -115,7 +131,7 @@ func (c *resultsCmd) best(ctx context.Context, w io.Writer, db string) error {
 			byStatus[sweep.Status(results.Text(row[0]))] = int(n)
 		}
 	}
-	if _, err := fmt.Fprintf(w, "%s: %s\n\n", c.Dir, countsText(byStatus)); err != nil {
+	if _, err := fmt.Fprintf(w, "%s: %s\n\n", c.Dir, report.SweepCounts(byStatus)); err != nil {
 		return err
 	}
 	t, err := results.Query(ctx, db, fmt.Sprintf("SELECT * FROM results WHERE status = 'ok' ORDER BY tokens_per_s_per_gpu DESC, point LIMIT %d", c.Top))

@@ -47,7 +47,7 @@ type layoutSearch struct {
 	MaxGPUs   int64    `name:"max-gpus" placeholder:"N" help:"Try other numbers of GPUs too: powers of two of nodes, up to N."`
 	NoFront   bool     `help:"Look for the best alone, not for the front of time, memory and money."`
 	Top       int      `default:"3" help:"Points to print."`
-	Out       string   `placeholder:"DIR" help:"Write search.json there: all points that were simulated, the front, the reasons."`
+	Out       string   `placeholder:"DIR" help:"Write there search.json (all points that were simulated, the front, the reasons) and search.html, a page of the points."`
 	searchMoney
 }
 
@@ -112,19 +112,35 @@ func (c *searchCmd) layout(ctx context.Context, std *streams) error {
 		if err := writeFile(filepath.Join(c.Out, "search.json"), func(w io.Writer) error { return writeJSON(w, res) }); err != nil {
 			return err
 		}
+		page, err := report.SearchPage(res, c.command())
+		if err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(c.Out, "search.html"), func(w io.Writer) error { return report.Points(w, *page) }); err != nil {
+			return err
+		}
 	}
 	if c.JSON {
 		err = writeJSON(std.out, res)
 	} else {
 		err = report.Search(std.out, res, c.Top, std.colour)
 		if err == nil && c.Out != "" {
-			_, err = fmt.Fprintf(std.out, "wrote search.json to %s\n", c.Out)
+			_, err = fmt.Fprintf(std.out, "wrote search.json and search.html to %s\n", c.Out)
 		}
 	}
 	if err == nil && res.Best == nil {
 		err = checkFailed(errors.New(res.Nothing()))
 	}
 	return err
+}
+
+// command runs the scenario as it is searched.
+func (c *searchCmd) command() string {
+	words := []string{"sim run " + c.File}
+	for _, s := range c.Set {
+		words = append(words, fmt.Sprintf("--set '%s'", strings.ReplaceAll(s, "'", `'\''`)))
+	}
+	return strings.Join(words, " ")
 }
 
 // options are the flags as the search takes them, and the time that it has; 0 is no

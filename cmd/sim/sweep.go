@@ -115,7 +115,7 @@ func (c *sweepRunCmd) print(std *streams, spec *sweep.Spec, rep *sweep.Report, s
 	if shard.Of > 1 {
 		head += fmt.Sprintf("; %s has %d", shard, rep.Own)
 	}
-	lines := []string{head, fmt.Sprintf("%d computed, %d done before: %s", rep.Computed, rep.Reused, countsText(rep.Counts))}
+	lines := []string{head, fmt.Sprintf("%d computed, %d done before: %s", rep.Computed, rep.Reused, report.SweepCounts(rep.Counts))}
 	for _, x := range rep.Excluded {
 		lines = append(lines, fmt.Sprintf("%d left out: %s", x.Points, x.Reason))
 	}
@@ -133,15 +133,4 @@ func (c *sweepRunCmd) print(std *streams, spec *sweep.Spec, rep *sweep.Report, s
 		}
 	}
 	return nil
-}
-
-// countsText writes "60 ok, 12 refused".
-func countsText(counts map[sweep.Status]int) string {
-	var parts []string
-	for _, s := range sweep.Statuses {
-		if n := counts[s]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, strings.ReplaceAll(string(s), "_", " ")))
-		}
-	}
-	return strings.Join(parts, ", ")
 }

@@ -37,7 +37,7 @@ func (c *sweepMergeCmd) Run(std *streams) error {
 }
 
 func printMerged(std *streams, m *sweep.Merged) error {
-	lines := []string{fmt.Sprintf("%d points, %d of them different: %s", m.Points, m.Distinct, countsText(m.Counts))}
+	lines := []string{fmt.Sprintf("%d points, %d of them different: %s", m.Points, m.Distinct, report.SweepCounts(m.Counts))}
 	byOf := map[int][]string{} // indices of the shards to run again
 	var divisions []int
 	for _, s := range m.Shards {

@@ -87,7 +87,7 @@ func TestPage(t *testing.T) {
 
 	c := start(t, func(cfg *Config) { cfg.Dir = dir })
 	ctx := browse(t)
-	var mark, problem, step, report, change, rows string
+	var mark, problem, step, report, change, points string
 	var bands int
 	light := func(scheme string) chromedp.Action {
 		return emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}})
@@ -138,14 +138,11 @@ func TestPage(t *testing.T) {
 		chromedp.Text("#step", &change),
 		shoot("compare"),
 
-		// A sweep: table, filter, dots.
+		// Sweeps, each with a page of its own.
 		chromedp.Click(`nav a[href="#sweeps"]`),
-		text("#sweep-note", "8 points"),
-		chromedp.SendKeys("#filter", "parallel_tp <= 2, status = ok"),
-		chromedp.Evaluate(`String(document.querySelectorAll('#rows tr').length) + ' ' + document.querySelectorAll('.dot').length`, &rows),
+		text("#sweep-list", "s.sweep"),
+		chromedp.AttributeValue("#sweep-list a", "href", &points, nil),
 		shoot("sweeps"),
-		chromedp.Evaluate(`document.querySelector('.dot').dispatchEvent(new MouseEvent('click', { bubbles: true }))`, nil),
-		chromedp.WaitVisible("#rows tr.on"),
 
 		// As it is in the dark, and on a phone.
 		light("dark"),
@@ -167,7 +164,6 @@ func TestPage(t *testing.T) {
 	require.Equal(t, 1, bands)
 	require.Regexp(t, `^\d+(\.\d+)? (m?s)$`, step)
 	require.Contains(t, change, "memory saved")
-	require.Equal(t, "5 4", rows)
 	var wide bool
 	require.NoError(t, chromedp.Run(ctx, chromedp.Evaluate(`document.documentElement.scrollWidth > innerWidth`, &wide)))
 	require.False(t, wide, "a phone scrolls down only")
@@ -177,5 +173,10 @@ func TestPage(t *testing.T) {
 	require.NoError(t, chromedp.Run(ctx, chromedp.EmulateReset(), chromedp.Navigate(report), chromedp.Text("#step-time", &title),
 		chromedp.Evaluate(`self.origin`, &origin)))
 	require.True(t, strings.HasPrefix(title, strings.Fields(step)[0]), "%s in the report, %s beside the scenario", title, step)
+	require.Equal(t, "null", origin)
+
+	var about string
+	require.NoError(t, chromedp.Run(ctx, chromedp.Navigate(c.web.URL+points), chromedp.Text(".sub", &about), chromedp.Evaluate(`self.origin`, &origin), shoot("points")))
+	require.Contains(t, about, "A sweep of 8 points")
 	require.Equal(t, "null", origin)
 }

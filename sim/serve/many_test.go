@@ -104,7 +104,7 @@ func FuzzRequests(f *testing.F) {
 	f.Add("/api/runs", []byte(`{"toml": "a={a={a={", "sets": ["x"]}`))
 	f.Add("/api/compare?a=1&b=%zz", []byte("{"))
 	f.Add("/runs/1/report", []byte(nil))
-	f.Add("/api/sweeps/../x", []byte("[]"))
+	f.Add("/sweeps/../x", []byte("[]"))
 	f.Fuzz(func(t *testing.T, path string, body []byte) {
 		var log strings.Builder
 		s, err := New(Config{Workers: 1, Keep: 1, MaxOps: 12000, Log: &log})

@@ -52,8 +52,8 @@ func (s *Server) table() []route {
 		{"GET /api/events", s.followAll, "server-sent events: `runs`, those that changed and the numbers of all"},
 		{"GET /api/compare", s.compare, "`?a=ID&b=ID`: what changed from A to B, as `sim compare --json`"},
 		{"GET /api/sweeps", s.sweeps, "folders of sweeps below --dir"},
-		{"GET /api/sweeps/{path...}", s.sweep, "points of a sweep as a table"},
 		{"GET /runs/{id}/report", s.report, "the report"},
+		{"GET /sweeps/{path...}", s.sweep, "a page of a sweep's points, as `sim results --html`"},
 		{"GET /runs/{id}/trace", s.trace, "the timeline for ui.perfetto.dev"},
 	}
 }

@@ -281,7 +281,7 @@ func TestRefusals(t *testing.T) {
 		{"out of the page", "GET", "/..%2fserver.go", nil, nil, 404, ""},
 		{"no scenario text", "GET", "/api/scenarios/..%2f..%2fgo.mod", nil, nil, 404, "catalogue"},
 		{"nothing to compare", "GET", "/api/compare?a=1&b=2", nil, nil, 404, "no run"},
-		{"no folder", "GET", "/api/sweeps/a", nil, nil, 404, "--dir"},
+		{"no folder", "GET", "/sweeps/a", nil, nil, 404, "--dir"},
 		{"no such method", "PUT", "/api/runs", nil, nil, 405, ""},
 	} {
 		change := []func(*http.Request){}
@@ -472,15 +472,14 @@ func TestSweeps(t *testing.T) {
 	c.get("/api/sweeps", &list)
 	require.Contains(t, list.Sweeps, "a/s.sweep")
 	require.NotContains(t, list.Sweeps, "link.sweep")
-	var p Points
-	c.get("/api/sweeps/a/s.sweep", &p)
-	require.Len(t, p.Rows, 3)
-	require.Contains(t, p.Columns, "parallel_tp")
+	status, page, _ := c.do("GET", "/sweeps/a/s.sweep", nil)
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, page, "A sweep of 3 points")
+	require.Contains(t, page, "parallel.tp")
 	for _, path := range []string{"link.sweep", "inner.sweep", "a", "..%2f" + filepath.Base(outside) + "%2fo.sweep", "a%2f..%2fa%2fs.sweep", "nothing", "%00"} {
-		status, text, _ := c.do("GET", "/api/sweeps/"+path, nil)
+		status, text, _ := c.do("GET", "/sweeps/"+path, nil)
 		require.Equal(t, http.StatusNotFound, status, "%s: %s", path, text)
 	}
-	require.NoFileExists(t, filepath.Join(outside, "o.sweep", "results.sqlite"))
 }
 
 // A token is asked for in each of its three ways, and of nothing else.

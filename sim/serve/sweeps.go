@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,15 +10,15 @@ import (
 	"path/filepath"
 	"strings"
 
+	"orrery/sim/report"
 	"orrery/sim/sweep"
-	"orrery/sim/sweep/results"
 )
 
 // Bounds of what is looked through and sent.
 const (
 	maxEntries = 20000 // of the folder that are looked at for sweeps
 	maxDepth   = 4
-	maxRows    = 5000
+	maxPoints  = 50_000
 )
 
 var errEnough = errors.New("enough")
@@ -58,16 +59,7 @@ func (s *Server) sweeps(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, out)
 }
 
-// Points is a sweep as a table.
-type Points struct {
-	Sweep   string   `json:"sweep"`
-	Columns []string `json:"columns"`
-	Rows    [][]any  `json:"rows"`
-	Note    string   `json:"note,omitempty"`
-}
-
-// sweep answers with a sweep's points. Its results are imported into the SQLite file of
-// its folder, where they are newer.
+// sweep answers with a page of a sweep's points.
 func (s *Server) sweep(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("path")
 	if s.root == nil {
@@ -78,24 +70,21 @@ func (s *Server) sweep(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "there is no sweep %q below --dir", clip(name))
 		return
 	}
-	db, err := results.Import(r.Context(), filepath.Join(s.cfg.Dir, filepath.FromSlash(name)))
+	p, err := report.SweepPage(filepath.Join(s.cfg.Dir, filepath.FromSlash(name)), maxPoints)
 	if err != nil {
 		fail(w, http.StatusUnprocessableEntity, "%s: %v", clip(name), err)
 		return
 	}
-	t, err := results.Query(r.Context(), db, fmt.Sprintf("SELECT * FROM results ORDER BY point LIMIT %d", maxRows+1))
-	if err != nil {
+	var page bytes.Buffer
+	if err := report.Points(&page, *p); err != nil {
 		fail(w, http.StatusUnprocessableEntity, "%s: %v", clip(name), err)
 		return
 	}
-	out := Points{Sweep: name, Columns: t.Columns, Rows: t.Rows}
-	if len(t.Rows) > maxRows {
-		out.Rows, out.Note = t.Rows[:maxRows], fmt.Sprintf("the first %d points; sim results shows all", maxRows)
+	w.Header().Set("Content-Security-Policy", reportPolicy)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if _, err := w.Write(page.Bytes()); err != nil {
+		s.log.Print(err)
 	}
-	if out.Rows == nil {
-		out.Rows = [][]any{}
-	}
-	answer(w, http.StatusOK, out)
 }
 
 // inside reports an error unless a folder is that of a sweep, and it and all that is in
