@@ -36,7 +36,7 @@ func TestVarlenAttention(t *testing.T) {
 		batch := v.One
 		batch.Batch, batch.SeqQ, batch.SeqKV, batch.Causal = n, d.Q, d.KV, true
 		got, want := price(v), price(batch)
-		if want > 1e-3 { // a batch that fills the GPU by itself
+		if want > 1e-3 && n*v.One.Heads*d.Q/128 >= 8*132 { // eight waves: the batch fills the GPU by itself
 			require.InEpsilon(t, want, got, 0.15)
 		}
 		more := varlen(d, cost.Document{Q: 256, KV: 256, N: 8})
