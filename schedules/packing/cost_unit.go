@@ -151,33 +151,34 @@ func (c *Cost) shardBlocks(u *Unit, keep bool) []load {
 		y0, y1 float64
 		work   float64
 		slice  int // that it is cut from; -1 where it is whole
+		at     int // breaks ties
 	}
 	total := 0.0
 	for _, s := range u.Slices {
 		f, _ := c.work(int(s.X0), int(s.X1+s.Pad))
 		total += f
 	}
-	var pieces []piece
+	pieces := make([]piece, 0, len(u.Slices)+w)
 	for i, s := range u.Slices {
 		x0, x1 := int(s.X0), int(s.X1+s.Pad)
 		if f, _ := c.work(x0, x1); f <= total/float64(w) {
-			pieces = append(pieces, piece{float64(x0), float64(x1), f, -1})
+			pieces = append(pieces, piece{float64(x0), float64(x1), f, -1, len(pieces)})
 			continue
 		}
 		for y := x0; y < x1; y += dcpBlock {
 			to := min(y+dcpBlock, x1)
 			f, _ := c.work(y, to)
-			pieces = append(pieces, piece{float64(y), float64(to), f, i})
+			pieces = append(pieces, piece{float64(y), float64(to), f, i, len(pieces)})
 		}
 	}
-	slices.SortStableFunc(pieces, func(a, b piece) int {
+	slices.SortFunc(pieces, func(a, b piece) int {
 		switch {
 		case a.work > b.work:
 			return -1
 		case a.work < b.work:
 			return 1
 		}
-		return 0
+		return a.at - b.at
 	})
 	loads, work := make([]load, w), newLeast(w)
 	// A lane needs the keys and values of a cut slice up to the end of its last

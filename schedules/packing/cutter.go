@@ -223,13 +223,26 @@ func (c *cutter) part(x0, x1 int, timeLeft float64, tokensLeft int, empty bool, 
 
 // units cuts so that no unit takes more than target, as far as the quantum allows.
 func (c *cutter) units(q *queue, target float64) []Unit {
-	var out []Unit
-	c.cut(q, target, math.MaxInt, func(n int, s Slice) {
-		for len(out) <= n {
-			out = append(out, c.unit)
+	all := make([]Slice, 0, len(q.samples)+len(q.samples)/4) // of one unit after the other
+	var ends []int
+	units := c.cut(q, target, math.MaxInt, func(n int, s Slice) {
+		for len(ends) < n {
+			ends = append(ends, len(all))
 		}
-		out[n].Slices = append(out[n].Slices, s)
+		all = append(all, s)
 	})
+	out := make([]Unit, units)
+	for n := range out {
+		for len(ends) <= n {
+			ends = append(ends, len(all))
+		}
+		from := 0
+		if n > 0 {
+			from = ends[n-1]
+		}
+		out[n] = c.unit
+		out[n].Slices = all[from:ends[n]:ends[n]]
+	}
 	return out
 }
 
