@@ -3,12 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,10 +17,7 @@ import (
 
 // capacityDocs describes the fields of `sim capacity --json`: of the result, and
 // of each of its options.
-var capacityDocs = []struct {
-	of     reflect.Type
-	fields [][2]string
-}{
+var capacityDocs = []fieldDocs{
 	{reflect.TypeFor[capacity.Result](), [][2]string{
 		{"name", "the plan's name"}, {"scenario", "how a step is run"}, {"tokens", "asked for; 0 where the time decides"},
 		{"deadline_days", "0 is none"}, {"options", "the machines, see below"}, {"chosen", "index of the cheapest option in time; -1 if there is none"},
@@ -41,41 +36,13 @@ var capacityDocs = []struct {
 		{"in_time", "whether the expected time meets the deadline"}, {"gpu_hours", "spares included"}, {"cost_usd", "rent and electricity"}, {"energy_mwh", "with the building's share"}}},
 }
 
-// The tables of docs/capacity.md are generated: run this test with -update. Every
-// field is documented, in its order.
+// The tables of docs/capacity.md are generated: run this test with -update.
 func TestCapacityDocsAreCurrent(t *testing.T) {
-	var keys, result bytes.Buffer
+	var keys bytes.Buffer
 	require.NoError(t, scenarios.WriteCapacityDocs(&keys))
-	for _, d := range capacityDocs {
-		fmt.Fprintf(&result, "| field of the %s | meaning |\n|---|---|\n", strings.ToLower(d.of.Name()))
-		at := 0
-		for i := range d.of.NumField() {
-			name, _, _ := strings.Cut(d.of.Field(i).Tag.Get("json"), ",")
-			if name == "" {
-				continue
-			}
-			require.Less(t, at, len(d.fields), name)
-			require.Equal(t, name, d.fields[at][0])
-			fmt.Fprintf(&result, "| `%s` | %s |\n", name, d.fields[at][1])
-			at++
-		}
-		require.Equal(t, len(d.fields), at)
-		result.WriteString("\n")
-	}
-	const path = "../../docs/capacity.md"
-	have, err := os.ReadFile(path)
-	require.NoError(t, err)
-	want := string(have)
-	for name, text := range map[string]string{"keys": keys.String(), "result": strings.TrimSuffix(result.String(), "\n")} {
-		block := regexp.MustCompile(`(?s)<!-- ` + name + ` -->\n.*?<!-- end -->`)
-		require.True(t, block.MatchString(want), name)
-		want = block.ReplaceAllLiteralString(want, "<!-- "+name+" -->\n\n"+text+"\n<!-- end -->")
-	}
-	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
-		return
-	}
-	require.Equal(t, want, string(have), "docs/capacity.md is not current: go test ./cmd/sim -run Docs -update")
+	holdPage(t, "capacity.md", func(have string) string {
+		return between(t, between(t, have, "keys", "\n"+keys.String()+"\n"), "result", fieldTables(t, capacityDocs))
+	})
 }
 
 // The page's smallest plan is one that the program takes.

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -16,7 +18,69 @@ import (
 	"orrery/sim/sweep"
 )
 
-var update = flag.Bool("update", false, "rewrite docs/scenario.md, docs/sweep.md and the tables of docs/schedules.md")
+var update = flag.Bool("update", false, "rewrite what is generated of docs/")
+
+// holdPage holds a page of docs/ to what it should be, or rewrites it with -update.
+func holdPage(t *testing.T, name string, want func(have string) string) {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("..", "..", "docs", name)) // want may change the folder
+	require.NoError(t, err)
+	have, err := os.ReadFile(path)
+	require.NoError(t, err)
+	text := want(string(have))
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+		return
+	}
+	require.Equal(t, text, string(have), "docs/%s is not current: go test ./cmd/sim -run Docs -update", name)
+}
+
+// between replaces what stands between a mark and the end that follows it.
+func between(t *testing.T, text, mark, with string) string {
+	t.Helper()
+	before, rest, ok := strings.Cut(text, "<!-- "+mark+" -->\n")
+	require.True(t, ok, mark)
+	_, after, ok := strings.Cut(rest, "<!-- end -->")
+	require.True(t, ok, mark)
+	return before + "<!-- " + mark + " -->\n" + with + "<!-- end -->" + after
+}
+
+// simPrints runs a command line of a page.
+func simPrints(t *testing.T, line string) string {
+	var out, errs bytes.Buffer
+	args := strings.Fields(strings.ReplaceAll(line, "\\\n", " "))
+	code := runMain(context.Background(), args, &streams{out: &out, err: &errs})
+	require.Zero(t, code, "%s: %s", line, errs.String())
+	return out.String()
+}
+
+// fieldDocs describes the fields of a JSON document.
+type fieldDocs struct {
+	of     reflect.Type
+	fields [][2]string // name, meaning
+}
+
+// fieldTables are tables of documents' fields; every field is described, in its order.
+func fieldTables(t *testing.T, docs []fieldDocs) string {
+	t.Helper()
+	var b strings.Builder
+	for _, d := range docs {
+		fmt.Fprintf(&b, "\n| field of the %s | meaning |\n|---|---|\n", strings.ToLower(d.of.Name()))
+		at := 0
+		for i := range d.of.NumField() {
+			name, _, _ := strings.Cut(d.of.Field(i).Tag.Get("json"), ",")
+			if name == "" {
+				continue
+			}
+			require.Less(t, at, len(d.fields), name)
+			require.Equal(t, name, d.fields[at][0])
+			fmt.Fprintf(&b, "| `%s` | %s |\n", name, d.fields[at][1])
+			at++
+		}
+		require.Equal(t, len(d.fields), at)
+	}
+	return b.String() + "\n"
+}
 
 // resultDocs describes the fields of `sim run --json`, in their order.
 var resultDocs = []struct{ field, unit, doc string }{
@@ -60,13 +124,7 @@ func TestScenarioDocsAreCurrent(t *testing.T) {
 	for _, d := range resultDocs {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", d.field, d.unit, d.doc)
 	}
-	const path = "../../docs/scenario.md"
-	if *update {
-		require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
-	}
-	have, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, b.String(), string(have), "docs/scenario.md is not current: go test ./cmd/sim -run Docs -update")
+	holdPage(t, "scenario.md", func(string) string { return b.String() })
 }
 
 // docs/sweep.md is generated: run this test with -update. Its example is a sweep
@@ -81,13 +139,7 @@ func TestSweepDocsAreCurrent(t *testing.T) {
 	require.NoError(t, err)
 	var b bytes.Buffer
 	require.NoError(t, sweep.WriteDocs(&b, text))
-	const path = "../../docs/sweep.md"
-	if *update {
-		require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
-	}
-	have, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, b.String(), string(have), "docs/sweep.md is not current: go test ./cmd/sim -run Docs -update")
+	holdPage(t, "sweep.md", func(string) string { return b.String() })
 }
 
 // Every field of the result is documented, in order, and no other.

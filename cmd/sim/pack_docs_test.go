@@ -22,9 +22,6 @@ func TestPackingDocsAreCurrent(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: packs with every packer; the whole test runs without it")
 	}
-	const path = "../../docs/packing.md"
-	have, err := os.ReadFile(path)
-	require.NoError(t, err)
 	distributions := []string{"wikipedia", "web", "long_context"}
 	var packers, variants []namedPacker
 	for _, p := range packing.All() {
@@ -33,26 +30,12 @@ func TestPackingDocsAreCurrent(t *testing.T) {
 	for _, v := range packing.Ablation() {
 		variants = append(variants, namedPacker{v.Name, v.Packs})
 	}
-	want := string(have)
-	for mark, list := range map[string][]namedPacker{"results": packers, "ablation": variants} {
-		want = between(t, want, mark, packingTable(t, distributions, list))
-	}
-	want = between(t, want, "tail", tailTable(t))
-	want = between(t, want, "scenarios", packedScenarios(t))
-	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
-		return
-	}
-	require.Equal(t, want, string(have), "docs/packing.md is not current: go test ./cmd/sim -run PackingDocs -update")
-}
-
-// between replaces what stands between a mark and the end that follows it.
-func between(t *testing.T, text, mark, with string) string {
-	before, rest, ok := strings.Cut(text, "<!-- "+mark+" -->\n")
-	require.True(t, ok, mark)
-	_, after, ok := strings.Cut(rest, "<!-- end -->")
-	require.True(t, ok, mark)
-	return before + "<!-- " + mark + " -->\n" + with + "<!-- end -->" + after
+	holdPage(t, "packing.md", func(page string) string {
+		for mark, list := range map[string][]namedPacker{"results": packers, "ablation": variants} {
+			page = between(t, page, mark, packingTable(t, distributions, list))
+		}
+		return between(t, between(t, page, "tail", tailTable(t)), "scenarios", packedScenarios(t))
+	})
 }
 
 func packingTable(t *testing.T, distributions []string, list []namedPacker) string {

@@ -1,24 +1,14 @@
 package main
 
 import (
-	"bytes"
-	"fmt"
-	"os"
 	"reflect"
-	"regexp"
-	"strings"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 
 	"orrery/sim/search"
 )
 
 // searchDocs describes the fields of `sim search --json`.
-var searchDocs = []struct {
-	of     reflect.Type
-	fields [][2]string
-}{
+var searchDocs = []fieldDocs{
 	{reflect.TypeFor[search.Result](), [][2]string{
 		{"name", "the scenario's file"}, {"objective", "what is least: `step_time` (s), `cost` (USD per 1e12 tokens), `memory` (GiB), `energy` (MWh per 1e12 tokens)"},
 		{"counts", "points: `enumerated`, `refused` by the scenario language, `valid`; of these `pruned_by_memory`, `pruned_by_bound`, `simulated` (of which `do_not_fit` and `cannot_be_run`), `not_considered` where the search ended early"},
@@ -38,35 +28,7 @@ var searchDocs = []struct {
 		{"parts", "`name`, `change_s`: rows of the step's breakdown, the largest changes from the best point to that one"}, {"rest_s", "the other rows together"}, {"set", "what else differs from the best point"}}},
 }
 
-// The tables of docs/search.md are generated: run this test with -update. Every
-// field is documented, in its order.
+// The tables of docs/search.md are generated: run this test with -update.
 func TestSearchDocsAreCurrent(t *testing.T) {
-	var text bytes.Buffer
-	for _, d := range searchDocs {
-		fmt.Fprintf(&text, "| field of the %s | meaning |\n|---|---|\n", strings.ToLower(d.of.Name()))
-		at := 0
-		for i := range d.of.NumField() {
-			name, _, _ := strings.Cut(d.of.Field(i).Tag.Get("json"), ",")
-			if name == "" {
-				continue
-			}
-			require.Less(t, at, len(d.fields), name)
-			require.Equal(t, name, d.fields[at][0])
-			fmt.Fprintf(&text, "| `%s` | %s |\n", name, d.fields[at][1])
-			at++
-		}
-		require.Equal(t, len(d.fields), at)
-		text.WriteString("\n")
-	}
-	const path = "../../docs/search.md"
-	have, err := os.ReadFile(path)
-	require.NoError(t, err)
-	block := regexp.MustCompile(`(?s)<!-- result -->\n.*?<!-- end -->`)
-	require.True(t, block.Match(have))
-	want := block.ReplaceAllLiteralString(string(have), "<!-- result -->\n\n"+text.String()+"<!-- end -->")
-	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
-		return
-	}
-	require.Equal(t, want, string(have), "docs/search.md is not current: go test ./cmd/sim -run Docs -update")
+	holdPage(t, "search.md", func(have string) string { return between(t, have, "result", fieldTables(t, searchDocs)) })
 }

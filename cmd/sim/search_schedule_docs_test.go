@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -25,38 +22,22 @@ func TestOrderSearchDocsAreCurrent(t *testing.T) {
 	if testing.Short() {
 		t.Skip("seconds of searching: not with -short")
 	}
-	path, err := filepath.Abs("../../docs/better-schedule.md")
-	require.NoError(t, err)
-	have, err := os.ReadFile(path)
-	require.NoError(t, err)
-	t.Chdir(t.TempDir())
-	files := fileBlock.FindAllStringSubmatch(string(have), -1)
-	require.NotEmpty(t, files)
-	for _, f := range files {
-		require.NoError(t, os.WriteFile(f[1], []byte(f[2]), 0o644))
-	}
-	commands := 0
-	want := consoleBlock.ReplaceAllStringFunc(string(have), func(block string) string {
-		m := consoleBlock.FindStringSubmatch(block)
-		commands++
-		return m[1] + simPrints(t, m[2]) + m[4]
+	holdPage(t, "better-schedule.md", func(have string) string {
+		t.Chdir(t.TempDir())
+		files := fileBlock.FindAllStringSubmatch(have, -1)
+		require.NotEmpty(t, files)
+		for _, f := range files {
+			require.NoError(t, os.WriteFile(f[1], []byte(f[2]), 0o644))
+		}
+		commands := 0
+		page := consoleBlock.ReplaceAllStringFunc(have, func(block string) string {
+			m := consoleBlock.FindStringSubmatch(block)
+			commands++
+			return m[1] + simPrints(t, m[2]) + m[4]
+		})
+		require.Equal(t, 6, commands)
+		return between(t, page, "memory", memoryTable(t))
 	})
-	require.Equal(t, 6, commands)
-	want = between(t, want, "memory", memoryTable(t))
-	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
-		return
-	}
-	require.Equal(t, want, string(have), "docs/better-schedule.md is not current: go test ./cmd/sim -run Docs -update")
-}
-
-// simPrints runs a command line of a page.
-func simPrints(t *testing.T, line string) string {
-	var out, errs bytes.Buffer
-	args := strings.Fields(strings.ReplaceAll(line, "\\\n", " "))
-	code := runMain(context.Background(), args, &streams{out: &out, err: &errs})
-	require.Zero(t, code, "%s: %s", line, errs.String())
-	return out.String()
 }
 
 // memoryTable is the order found and the best named schedule by memory.
