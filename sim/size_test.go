@@ -49,7 +49,7 @@ func TestOps(t *testing.T) {
 		require.ErrorAs(t, err, &large)
 		require.Equal(t, ops, large.Ops)
 	})
-	require.Greater(t, ran, 10)
+	require.Positive(t, ran)
 }
 
 // A run tells its phases in their order, and one that is cancelled ends with the next.

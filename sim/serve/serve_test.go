@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -340,6 +341,31 @@ func TestCancel(t *testing.T) {
 	status, text, _ := c.do("GET", "/api/runs/"+runs, nil)
 	require.Equal(t, http.StatusGone, status)
 	require.Contains(t, text, "not kept any more")
+}
+
+// Runs start in the order in which they were asked for; one that is cancelled while it
+// waits holds up none.
+func TestQueueKeepsItsOrder(t *testing.T) {
+	c := start(t, func(cfg *Config) { cfg.Workers = 1 })
+	c.s.pool <- struct{}{} // nothing runs
+	var ids []string
+	for range 6 {
+		ids = append(ids, c.submit(Asked{TOML: small}))
+	}
+	status, _, _ := c.do("DELETE", "/api/runs/"+ids[2], nil)
+	require.Equal(t, http.StatusNoContent, status)
+	ids = slices.Delete(ids, 2, 3)
+	<-c.s.pool
+	for _, id := range ids {
+		c.follow(id)
+	}
+	c.s.runs.mu.Lock()
+	defer c.s.runs.mu.Unlock()
+	ended := map[string]int64{}
+	for _, r := range c.s.runs.list {
+		ended[r.view.ID] = r.version
+	}
+	require.IsIncreasing(t, []int64{ended[ids[0]], ended[ids[1]], ended[ids[2]], ended[ids[3]], ended[ids[4]]})
 }
 
 // A queue that is full asks to come again.

@@ -64,6 +64,8 @@ type Server struct {
 	saving  sync.Mutex // of the runs' folders
 	runs    store
 	pool    chan struct{} // a slot for each run that runs
+	turns   sync.Mutex
+	last    chan struct{} // closed when the run that was asked for last has had its turn
 	checks  chan struct{} // a slot for each scenario that is checked
 	flight  chan struct{} // a slot for each request
 	streams chan struct{} // a slot for each stream of events
@@ -89,6 +91,8 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, log: log.New(cfg.Log, "sim serve: ", log.LstdFlags), pages: pages,
 		pool: make(chan struct{}, cfg.Workers), checks: make(chan struct{}, cfg.Workers),
 		flight: make(chan struct{}, maxRequests), streams: make(chan struct{}, maxStreams)}
+	s.last = make(chan struct{})
+	close(s.last)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.runs.init(cfg.Keep)
 	if cfg.Dir != "" {

@@ -79,12 +79,14 @@ func (s *Server) lay(a Asked) (*scenarios.Resolved, error) {
 
 // start runs r in its turn, in a goroutine of its own.
 func (s *Server) start(ctx context.Context, r *run) {
+	s.turns.Lock()
+	before, mine := s.last, make(chan struct{})
+	s.last = mine
+	s.turns.Unlock()
 	s.running.Go(func() {
 		defer r.cancel()
-		select {
-		case s.pool <- struct{}{}:
+		if s.turn(ctx, before, mine) {
 			defer func() { <-s.pool }()
-		case <-ctx.Done():
 		}
 		o, err := s.simulate(ctx, r)
 		kept, evicted := s.runs.finish(r, o, func(v *View) {
@@ -103,6 +105,27 @@ func (s *Server) start(ctx context.Context, r *run) {
 		}
 		s.forget(evicted)
 	})
+}
+
+// turn waits for a slot of the pool behind the runs that were asked for earlier, and
+// reports whether it got one; a run that is cancelled ends without.
+func (s *Server) turn(ctx context.Context, before, mine chan struct{}) bool {
+	select {
+	case <-before:
+	case <-ctx.Done():
+		s.running.Go(func() { // its turn goes to the next when it comes
+			<-before
+			close(mine)
+		})
+		return false
+	}
+	defer close(mine)
+	select {
+	case s.pool <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // simulate makes the outcome of a run. A defect of the simulator fails the run, not the
