@@ -182,7 +182,13 @@ func TestThemesAndPhoneInBrowser(t *testing.T) {
 // On paper the page is light, the tools are gone, and every rank is there.
 func TestPrintInBrowser(t *testing.T) {
 	p := open(t, stepPage(t, sim.Options{}, "parallel.pp=16", "parallel.vp=1", "parallel.tp=1", "parallel.cp=1"), 1000, 700)
-	p.run(chromedp.Click("#theme", chromedp.ByQuery)) // dark on the screen
+	const theme = "document.documentElement.dataset.theme"
+	for range 2 { // the browser keeps what was chosen before
+		if js[string](p, theme+` ?? ""`) != "dark" {
+			p.run(chromedp.Click("#theme", chromedp.ByQuery))
+		}
+	}
+	require.Equal(t, "dark", js[string](p, theme))
 	require.Less(t, js[float64](p, "orrery.gantt.height"), js[float64](p, "orrery.gantt.full"), "ranks scroll on the screen")
 	p.run(chromedp.Evaluate(`window.print_heights = []; addEventListener("beforeprint", () => print_heights.push(orrery.gantt.height, orrery.gantt.full, document.documentElement.dataset.theme))`, nil))
 	printed := func() (pdf []byte) {
@@ -201,7 +207,7 @@ func TestPrintInBrowser(t *testing.T) {
 	require.Len(t, got, 3)
 	require.Greater(t, got[0], got[1])
 	require.Equal(t, "light", got[2])
-	require.Equal(t, "dark", js[string](p, "document.documentElement.dataset.theme"), "the screen is as before")
+	require.Equal(t, "dark", js[string](p, theme), "the screen is as before")
 
 	p.run(chromedp.Evaluate(`orrery.gantt.most = 200; addEventListener("beforeprint", () => { window.print_said = $("printed").hidden ? "" : $("printed").textContent })`, nil))
 	printed()
