@@ -152,7 +152,8 @@ func (m *GEMMModel) finish(k GEMM, g *hw.GPU, from Estimate, first float64) (Est
 			f = layoutRule[k.Layout]
 			est.widen(layoutRuleErr, fmt.Sprintf("%s from the forward product by the ratio measured on B200", k.Layout))
 		}
-		us = m.Launch + max(us-m.Launch, 0)*f.Factor + f.Traffic*accumulateBytes(k)/(g.HBMGBps*1e3)
+		least := min(us, k.HBMBytes()/(g.HBMGBps*1e3)) // a ratio of products that compute does not make memory faster
+		us = max(least, m.Launch+max(us-m.Launch, 0)*f.Factor+f.Traffic*accumulateBytes(k)/(g.HBMGBps*1e3))
 	}
 	if k.Batch > 1 {
 		est.widen(0.1, "batched: the tiles of all products in one launch")
