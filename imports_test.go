@@ -66,7 +66,7 @@ var mayDependOn = []struct {
 		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower"}},
 	{"sim/serve", []string{"sim", "sim/unit", "sim/hw", "sim/net", "sim/cost", "sim/program", "sim/timeline", "sim/engine", "sim/trace",
 		"models", "schedules/", "scenarios", "calibrate", "kernels/", "sim/plan", "sim/lower", "sim/verify", "sim/capacity", "sim/goodput",
-		"sim/report", "sim/compare", "sim/search", "sim/sweep", "sim/sweep/"}}, // a page over all that shows
+		"sim/report", "sim/compare", "sim/search", "sim/sweep"}}, // a page over all that shows
 	{"cmd/", []string{"sim", "sim/", "models", "schedules/", "scenarios", "calibrate", "kernels/"}},
 }
 

@@ -101,7 +101,7 @@ func (m *GEMMModel) waves(g GEMM, sms float64) float64 {
 	batch := float64(max(g.Batch, 1))
 	for _, tile := range gemmTiles {
 		area := tile[0] * tile[1]
-		one := math.Ceil(float64(g.M)/tile[0]) * math.Ceil(float64(g.N)/tile[1]) // product's tiles
+		one := math.Ceil(float64(g.M)/tile[0]) * math.Ceil(float64(g.N)/tile[1]) // tiles of one product
 		perK := 2 * area * sms / (m.Rate * 1e6) * (1 + m.Small*(32768/area-1))   // us a wave and K
 		for split, doublings := 1.0, 0.0; split <= 16; split, doublings = split*2, doublings+1 {
 			t := math.Ceil(one*batch*split/sms)*perK*(float64(g.K)/split+m.Fill) + m.Split*doublings
